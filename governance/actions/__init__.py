@@ -1,0 +1,52 @@
+"""Every verb of the trusted core: one keyword-only function, one transaction, one audit entry."""
+
+from __future__ import annotations
+
+from governance.actions.events import note_event
+from governance.actions.installing import (
+    ReleaseDraft,
+    install_pointer,
+    install_policy,
+    install_task,
+    policy_manifest,
+    register_release,
+    register_version,
+)
+from governance.actions.people import create_person, grant_role, revoke_role
+from governance.actions.promoting import promote, revert
+from governance.actions.proposing import (
+    EvidenceItem,
+    ProposalDraft,
+    begin_verification,
+    finish_verification,
+    open_proposal,
+    withdraw,
+)
+from governance.actions.reviewing import acknowledge, review
+from governance.actions.upkeep import expire_due, refresh_stale
+
+__all__ = [
+    "EvidenceItem",
+    "ProposalDraft",
+    "ReleaseDraft",
+    "acknowledge",
+    "begin_verification",
+    "create_person",
+    "expire_due",
+    "finish_verification",
+    "grant_role",
+    "install_pointer",
+    "install_policy",
+    "install_task",
+    "note_event",
+    "open_proposal",
+    "policy_manifest",
+    "promote",
+    "refresh_stale",
+    "register_release",
+    "register_version",
+    "revert",
+    "review",
+    "revoke_role",
+    "withdraw",
+]

@@ -1,0 +1,59 @@
+"""Acts of the clock: what is past its date expires, what lost its ground goes stale."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from governance.actions.base import act, lapse
+from governance.actors import CLOCK, Actor
+from governance.errors import NotAllowed
+from governance.models import Proposal
+from governance.rules import Standing, counted_approvals, standing
+from governance.subjects import current_subject, what_moved
+from governance.transitions import DECIDABLE, Status
+
+
+@act("proposal.expire_due")
+def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
+    """Expire proposals past their date, and approved ones whose approvals no longer make the quorum."""
+    _check_clock(by)
+    expired = []
+    for proposal in (
+        Proposal.objects.select_for_update(of=("self",)).filter(status__in=DECIDABLE).order_by("pk")
+    ):
+        why = _why_expired(proposal, now)
+        if why:
+            lapse(proposal, Status.EXPIRED, why)
+            expired.append(proposal)
+    return expired
+
+
+@act("proposal.refresh_stale")
+def refresh_stale(*, by: Actor = CLOCK) -> list[Proposal]:
+    """Make every decidable proposal stale whose subject moved; the cause is kept in words."""
+    _check_clock(by)
+    stale = []
+    for proposal in (
+        Proposal.objects.select_for_update(of=("self",)).filter(status__in=DECIDABLE).order_by("pk")
+    ):
+        moved = what_moved(proposal.subject, current_subject(proposal))
+        if moved:
+            lapse(proposal, Status.STALE, moved)
+            stale.append(proposal)
+    return stale
+
+
+def _check_clock(by: Actor) -> None:
+    if by.kind != "system":
+        raise NotAllowed("Upkeep is an act of the service itself.")
+
+
+def _why_expired(proposal: Proposal, now: datetime) -> str:
+    if proposal.expires_at is not None and proposal.expires_at <= now:
+        return f"It was not promoted by {proposal.expires_at:%Y-%m-%d %H:%M} UTC."
+    if proposal.status == Status.APPROVED:
+        rules = standing(proposal)
+        counted = counted_approvals(proposal, Standing(rules.policy, rules.lane, now))
+        if len(counted) < rules.lane.approvals:
+            return f"Only {len(counted)} of its {rules.lane.approvals} approvals still count."
+    return ""

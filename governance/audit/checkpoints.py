@@ -1,0 +1,129 @@
+"""Checkpoints: the signer's statements of the log's size and root, made after acts have been committed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from governance.actors import Actor
+from governance.audit.log import Facts, lock_head, record
+from governance.audit.notes import VerifierKey
+from governance.audit.signer import FileSigner, SigningRefused
+from governance.audit.tree import Tree
+from governance.errors import AuditError
+from governance.models import AuditEntry, AuditHead, Checkpoint
+
+SIGNER = Actor("system", "signer")
+HEARTBEAT = timedelta(days=1)
+
+
+def get_signer() -> FileSigner:
+    """The signer of this service: its files are in the data home's `keys`."""
+    return FileSigner(Path(settings.PAWL_HOME) / "keys")
+
+
+def init_signer() -> VerifierKey:
+    """Make the log's key on first use; return the one there is otherwise.
+
+    Raises AuditError when the log was signed before but its key is gone.
+    """
+    signer = get_signer()
+    if signer.exists():
+        signer.check_ready()
+    elif Checkpoint.objects.exists():
+        raise AuditError(
+            f"This log was signed before, but {signer.folder} has no key; restore the log's own key."
+        )
+    else:
+        return signer.create()
+    return signer.key()
+
+
+def check_ready() -> None:
+    """Raises AuditError unless the next checkpoint could be signed: key, memory, and a log not shorter than signed."""
+    signer = get_signer()
+    signer.check_ready()
+    last = signer.last()
+    size = AuditHead.objects.filter(pk=1).values_list("size", flat=True).first() or 0
+    if size < last.size:
+        raise AuditError(
+            f"The log has {size} entries, but {last.size} were signed: the database is older than its signer. "
+            "Restore the newest database."
+        )
+
+
+def load_tree(size: int | None = None) -> Tree:
+    """The tree over the first `size` entries (all by default). Raises AuditError when one is missing."""
+    rows = AuditEntry.objects.order_by("seq")
+    if size is not None:
+        rows = rows.filter(seq__lt=size)
+    tree = Tree()
+    for seq, leaf in rows.values_list("seq", "leaf").iterator(chunk_size=10_000):
+        if seq != len(tree):
+            raise AuditError(f"Entry {len(tree)} is missing from the log (the next one is {seq}).")
+        tree.append(bytes.fromhex(leaf))
+    if size is not None and len(tree) != size:
+        raise AuditError(f"The log has {len(tree)} entries, expected {size}.")
+    return tree
+
+
+def make_checkpoint() -> Checkpoint:
+    """Have everything that is committed signed; the same log again gives the same checkpoint.
+
+    Call it after the act's commit (`transaction.on_commit(make_checkpoint)`): inside a transaction it raises
+    AuditError, for a signature over entries that are then rolled back would stand against the log for ever.
+    Raises AuditError too when the log is empty or the signer cannot sign; a refusal is put in the log as an alarm.
+    """
+    if any(not block._from_testcase for block in connection.atomic_blocks):
+        raise AuditError("A checkpoint is made after the commit: use transaction.on_commit(make_checkpoint).")
+    try:
+        with transaction.atomic():
+            return _sign_head()
+    except SigningRefused as refusal:
+        with transaction.atomic():
+            facts = Facts(outcome="failed", reason=str(refusal))
+            record(by=SIGNER, action="audit.alarm", subject=("log", "signer"), facts=facts)
+        raise
+
+
+def tick(now: datetime) -> Checkpoint | None:
+    """Upkeep, each minute: sign what is new; after a silent day write a heartbeat entry and sign that.
+
+    Returns the new checkpoint, or None when nothing was due.
+    """
+    newest = AuditEntry.objects.order_by("-seq").first()
+    signed = latest()
+    if newest is not None and (signed is None or signed.size <= newest.seq):
+        return make_checkpoint()
+    if newest is None or now - newest.time < HEARTBEAT:
+        return None
+    with transaction.atomic():
+        record(by=SIGNER, action="audit.heartbeat", subject=("log", "signer"))
+    return make_checkpoint()
+
+
+def latest() -> Checkpoint | None:
+    """The newest checkpoint, or None before the first."""
+    return Checkpoint.objects.order_by("-size").first()
+
+
+def _sign_head() -> Checkpoint:
+    size = lock_head()
+    if size == 0:
+        raise AuditError("The log is empty, so there is nothing to sign.")
+    signer, tree = get_signer(), load_tree(size)
+    last = signer.last()
+    if last.size > size:
+        raise SigningRefused(
+            f"The log has {size} entries, but {last.size} were signed; it was cut or set back."
+        )
+    root = tree.root()
+    note = signer.sign(size, root, tree.consistency_proof(last.size))
+    known = Checkpoint.objects.filter(size=size).first()
+    return known or Checkpoint.objects.create(
+        size=size, root=root.hex(), note=note.decode(), time=timezone.now()
+    )

@@ -1,0 +1,57 @@
+"""Reading the log: filters, pages of recent entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from governance.models import AuditEntry
+
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which entries; an empty field does not filter. `action` may end in a dot to mean a family (`proposal.`)."""
+
+    task: str = ""
+    actor: str = ""
+    action: str = ""
+    outcome: str = ""
+    object_id: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def described(self) -> dict[str, str]:
+        """The fields that filter, as an entry and a manifest state them; times in ISO form, `end` excluded."""
+        texts = {name: getattr(self, name) for name in ("task", "actor", "action", "outcome", "object_id")}
+        times = {"start": self.start, "end": self.end}
+        texts |= {name: moment.isoformat() for name, moment in times.items() if moment is not None}
+        return {name: text for name, text in texts.items() if text}
+
+    def apply(self) -> QuerySet[AuditEntry]:
+        """The matching rows, in no particular order."""
+        rows = AuditEntry.objects.all()
+        for name in ("task", "actor", "outcome", "object_id"):
+            if value := getattr(self, name):
+                rows = rows.filter(**{name: value})
+        if self.action:
+            family = self.action.endswith(".")
+            rows = rows.filter(action__startswith=self.action) if family else rows.filter(action=self.action)
+        if self.start is not None:
+            rows = rows.filter(time__gte=self.start)
+        if self.end is not None:
+            rows = rows.filter(time__lt=self.end)
+        return rows
+
+
+def recent_entries(
+    filters: LogFilter = LogFilter(), before_seq: int | None = None, limit: int = 100
+) -> list[AuditEntry]:
+    """Matching entries, newest first, numbered below `before_seq` when it is given; at most MAX_PAGE."""
+    rows = filters.apply()
+    if before_seq is not None:
+        rows = rows.filter(seq__lt=before_seq)
+    return list(rows.order_by("-seq")[: min(max(limit, 0), MAX_PAGE)])

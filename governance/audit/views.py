@@ -1,0 +1,74 @@
+"""Derived views of entries for other programs: CSV for spreadsheets, OCSF for log collectors. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from governance.audit.canonical import canonical
+
+Row = tuple[str, Mapping[str, Any]]  # leaf hash (hex), entry
+
+COLUMNS = (
+    "seq", "leaf", "time", "actor_kind", "actor", "action", "outcome", "object_type", "object_id",
+    "task", "subject_digest", "before", "after", "reason",
+)  # fmt: skip
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+OCSF_ENTITY_MANAGEMENT = 3004
+OCSF_OTHER_ACTIVITY = 99
+OCSF_STATUS = {"allowed": 1, "denied": 2, "failed": 2}
+
+
+def safe_cell(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula: those that could be one get a leading quote."""
+    return "'" + value if value.startswith(FORMULA_STARTS) else value
+
+
+def events_csv(rows: Iterable[Row]) -> bytes:
+    """One line for each entry, with its number and leaf hash."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for leaf, entry in rows:
+        values = {
+            **{name: entry[name] for name in COLUMNS if name in entry},
+            "leaf": leaf,
+            "actor_kind": entry["actor"]["kind"],
+            "actor": entry["actor"]["ref"],
+            "object_type": entry["object"]["type"],
+            "object_id": entry["object"]["id"],
+        }
+        writer.writerow([safe_cell(str(values[name])) for name in COLUMNS])
+    return buffer.getvalue().encode()
+
+
+def ocsf_jsonl(rows: Iterable[Row]) -> bytes:
+    """One OCSF event of class 3004 (Entity Management) for each entry."""
+    return b"".join(canonical(_ocsf(leaf, entry)) + b"\n" for leaf, entry in rows)
+
+
+def _ocsf(leaf: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    moment = datetime.fromisoformat(entry["time"].replace("Z", "+00:00"))
+    return {
+        "activity_id": OCSF_OTHER_ACTIVITY,
+        "activity_name": entry["action"],
+        "actor": {"user": {"uid": entry["actor"]["ref"], "type": entry["actor"]["kind"]}},
+        "category_uid": OCSF_ENTITY_MANAGEMENT // 1000,
+        "class_uid": OCSF_ENTITY_MANAGEMENT,
+        "entity": {"type": entry["object"]["type"], "uid": entry["object"]["id"]},
+        "message": entry["reason"],
+        "metadata": {
+            "product": {"name": "Pawl", "vendor_name": "Pawl"},
+            "sequence": entry["seq"],
+            "uid": entry["id"],
+            "version": "1.3.0",
+        },
+        "severity_id": 1,
+        "status_id": OCSF_STATUS[entry["outcome"]],
+        "time": round(moment.timestamp() * 1000),
+        "type_uid": OCSF_ENTITY_MANAGEMENT * 100 + OCSF_OTHER_ACTIVITY,
+        "unmapped": {"leaf": leaf},
+    }

@@ -1,0 +1,55 @@
+"""`manage.py propose`: propose a changed policy or evaluator."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from deploy.cli import PawlCommand
+from governance.errors import BadInput
+from governance.finding import task_by_slug
+from governance.models import Proposal
+from governance.signin import sign_in
+from governance.submitting import submit_evaluator, submit_policy
+
+
+class Command(PawlCommand):
+    """Propose what the loop may not touch. Releases are proposed by the loop, with the verifier's evidence."""
+
+    help = "Propose a changed policy or evaluator (a release is proposed by `manage.py verify`)."
+    example = 'python3 manage.py propose --policy strict2.toml --summary "Three reviewers for weights." --as olga'
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What is proposed, why, and who acts."""
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--policy", type=Path, metavar="FILE", help="a policy as TOML")
+        what.add_argument("--evaluator", type=Path, metavar="DIR", help="an evaluator's folder; needs --task")
+        parser.add_argument("--task", help="name of the task")
+        parser.add_argument("--summary", default="", help="what changes and why")
+        parser.add_argument("--as", dest="username", metavar="NAME", help="who acts (asks for the password)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Propose."""
+        proposal = self._submit(options)
+        self.emit(
+            {"ref": proposal.ref, "status": proposal.status, "lane": proposal.lane},
+            f"Proposal {proposal.ref[:8]} ({proposal.title}) is {proposal.status} in lane {proposal.lane}.",
+        )
+
+    def _submit(self, options: dict[str, Any]) -> Proposal:
+        if options["policy"]:
+            if not options["policy"].is_file():
+                raise BadInput(f"{options['policy']} is no file.")
+            text = options["policy"].read_text(encoding="utf-8")
+            return submit_policy(text=text, summary=options["summary"], by=sign_in(options["username"]))
+        if not options["evaluator"].is_dir():
+            raise BadInput(f"{options['evaluator']} is no folder.")
+        if not options["task"]:
+            raise BadInput("Say whose evaluator it is: --task NAME.")
+        return submit_evaluator(
+            task=task_by_slug(options["task"]),
+            folder=options["evaluator"],
+            summary=options["summary"],
+            by=sign_in(options["username"]),
+        )

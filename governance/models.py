@@ -1,0 +1,353 @@
+"""Tables of the trusted core. Rows are written by governance/actions/ and governance/audit/log.py alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from governance.actors import Actor
+from governance.transitions import Status
+
+DIGEST = 64
+
+
+class Person(models.Model):
+    """One human being, whatever accounts they use. The log knows them by `ref` only."""
+
+    ref = models.CharField(max_length=32, unique=True)
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="person")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "people"
+
+    def __str__(self) -> str:
+        return self.user.get_username()
+
+    def actor(self, auth: str) -> Actor:
+        """This person as an actor; `auth` says how they proved who they are (session, command)."""
+        return Actor("human", self.ref, auth)
+
+
+class RoleGrant(models.Model):
+    """A role given to a person; `groups` membership without a grant does not count."""
+
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="grants")
+    role = models.CharField(max_length=32)
+    granted_at = models.DateTimeField(default=timezone.now)
+    granted_by = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["person", "role"], name="one_grant_per_person_and_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} as {self.role}"
+
+
+class Task(models.Model):
+    """An installed task. `spec` is task.toml as it was when installed."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    title = models.CharField(max_length=200)
+    spec = models.JSONField()
+    spec_digest = models.CharField(max_length=DIGEST)
+    installed_at = models.DateTimeField(default=timezone.now)
+    installed_by = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Version(models.Model):
+    """One immutable harness, adapter, evaluator or policy, known by its digest."""
+
+    class Kind(models.TextChoices):
+        HARNESS = "harness"
+        ADAPTER = "adapter"
+        EVALUATOR = "evaluator"
+        POLICY = "policy"
+
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    digest = models.CharField(max_length=DIGEST)
+    task = models.ForeignKey(Task, null=True, blank=True, on_delete=models.PROTECT, related_name="versions")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    manifest = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["kind", "task", "digest"],
+                condition=Q(task__isnull=False),
+                name="one_version_per_digest",
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "digest"],
+                condition=Q(task__isnull=True),
+                name="one_taskless_version_per_digest",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="policy", task__isnull=True) | (~Q(kind="policy") & Q(task__isnull=False)),
+                name="policy_has_no_task",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.digest[:12]}"
+
+
+class Release(models.Model):
+    """Harness version + adapter version (or none) for one task: what is verified, approved and promoted.
+
+    `binding` names everything else that the release runs with: base model, tokenizer and runtime digests.
+    """
+
+    digest = models.CharField(max_length=DIGEST, unique=True)
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="releases")
+    harness = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="harness_releases")
+    adapter = models.ForeignKey(
+        Version, null=True, blank=True, on_delete=models.PROTECT, related_name="adapter_releases"
+    )
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    binding = models.JSONField(default=dict)
+    origin = models.CharField(max_length=100)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.task.slug}@{self.digest[:12]}"
+
+
+class Pointer(models.Model):
+    """What is in force under a key: `release:<task>`, `evaluator:<task>` or `policy`. Moved by compare and swap."""
+
+    key = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=DIGEST)
+    generation = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.digest[:12]}"
+
+
+class PointerMove(models.Model):
+    """The history of a pointer. Append-only: triggers refuse update and delete."""
+
+    class Kind(models.TextChoices):
+        INSTALL = "install"
+        PROMOTE = "promote"
+        REVERT = "revert"
+
+    key = models.CharField(max_length=100)
+    generation = models.PositiveIntegerField()
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    digest = models.CharField(max_length=DIGEST)
+    previous = models.CharField(max_length=DIGEST, blank=True)
+    proposal_ref = models.CharField(max_length=36, blank=True)
+    moved_at = models.DateTimeField(default=timezone.now)
+    moved_by = models.CharField(max_length=64)
+    reason = models.TextField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key", "generation"], name="one_move_per_generation"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} #{self.generation}: {self.kind} {self.digest[:12]}"
+
+
+class Proposal(models.Model):
+    """A request to change something governed.
+
+    `subject` is everything the approval binds (AUDIT: release parts, base, epoch, policy, evidence root);
+    `subject_digest` is its digest, what people approve and what is promoted. `excluded` lists the refs of those
+    who do not count towards the approval (starter, proposer, last pusher). `key` is the pointer it would move,
+    `target` the digest it would set, `base` the digest it expects to replace.
+    """
+
+    class Kind(models.TextChoices):
+        PROMOTE = "promote"
+        REVERT = "revert"
+        EVALUATOR = "evaluator"
+        POLICY = "policy"
+
+    ref = models.CharField(max_length=36, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.DRAFT)
+    lane = models.CharField(max_length=32)
+    lane_reason = models.TextField(blank=True)
+    title = models.CharField(max_length=200)
+    summary = models.TextField(blank=True)
+    task = models.ForeignKey(Task, null=True, blank=True, on_delete=models.PROTECT, related_name="proposals")
+    release = models.ForeignKey(
+        Release, null=True, blank=True, on_delete=models.PROTECT, related_name="proposals"
+    )
+    version = models.ForeignKey(
+        Version, null=True, blank=True, on_delete=models.PROTECT, related_name="proposals"
+    )
+    key = models.CharField(max_length=100)
+    target = models.CharField(max_length=DIGEST)
+    base = models.CharField(max_length=DIGEST, blank=True)
+    subject = models.JSONField(default=dict)
+    subject_digest = models.CharField(max_length=DIGEST, blank=True)
+    excluded = models.JSONField(default=list)
+    proposed_by = models.CharField(max_length=64)
+    status_reason = models.TextField(blank=True)
+    review_due = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["status", "-created_at"])]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="proposal_status_known"),
+            models.CheckConstraint(
+                condition=Q(
+                    status__in=[
+                        "draft",
+                        "verifying",
+                        "failed",
+                        "withdrawn",
+                        "stale",
+                        "expired",
+                        "quarantined",
+                    ]
+                )
+                | ~Q(subject_digest=""),
+                name="decidable_proposal_has_a_subject",
+            ),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(status="promoting"), name="one_promotion_at_a_time_per_key"
+            ),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(status="promoted"), name="one_promoted_proposal_per_key"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ref[:8]}: {self.title}"
+
+
+class Evidence(models.Model):
+    """One piece of evidence, copied onto the proposal when it was submitted. Never changed afterwards."""
+
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="evidence")
+    name = models.CharField(max_length=100)
+    media_type = models.CharField(max_length=100)
+    sha256 = models.CharField(max_length=DIGEST)
+    size = models.PositiveBigIntegerField()
+    body = models.BinaryField()
+
+    class Meta:
+        verbose_name_plural = "evidence"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["proposal", "name"], name="one_evidence_per_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def data(self) -> bytes:
+        """The body as bytes on every database."""
+        return bytes(self.body)
+
+
+class Review(models.Model):
+    """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires."""
+
+    class Verdict(models.TextChoices):
+        APPROVE = "approve"
+        REJECT = "reject"
+        REQUEST_CHANGES = "request_changes"
+
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="reviews")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="reviews")
+    verdict = models.CharField(max_length=16, choices=Verdict.choices)
+    reason = models.TextField()
+    subject_digest = models.CharField(max_length=DIGEST)
+    nonce = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    consumed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["proposal", "person", "subject_digest"], name="one_review_per_person_and_subject"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="review_has_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} by {self.person}"
+
+
+class AuditEntry(models.Model):
+    """One leaf of the log. `body` is RFC 8785 canonical JSON; the other columns repeat parts of it for queries.
+
+    Append-only: triggers refuse update and delete on both databases.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    body = models.TextField()
+    leaf = models.CharField(max_length=DIGEST)
+    time = models.DateTimeField()
+    action = models.CharField(max_length=64)
+    outcome = models.CharField(max_length=16)
+    actor = models.CharField(max_length=64)
+    object_type = models.CharField(max_length=32)
+    object_id = models.CharField(max_length=100)
+    task = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["action", "-seq"]),
+            models.Index(fields=["object_type", "object_id", "-seq"]),
+            models.Index(fields=["actor", "-seq"]),
+            models.Index(fields=["task", "-seq"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.seq} {self.action} ({self.outcome})"
+
+    def entry(self) -> dict[str, Any]:
+        """The parsed body."""
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
+
+
+class AuditHead(models.Model):
+    """The one row that hands out gapless sequence numbers: locked while an entry is appended."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    size = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"log of {self.size} entries"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the log's size and root (C2SP signed note). Append-only."""
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.CharField(max_length=DIGEST)
+    note = models.TextField()
+    time = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"checkpoint at {self.size}"

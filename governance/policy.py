@@ -1,0 +1,205 @@
+"""The policy: typed, frozen, read from TOML. The version in force is a row; the bundled one is a file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from governance.errors import BadInput
+from governance.models import Version
+from governance.pointers import POLICY_KEY, current_digest
+from governance.roles import OWNER, ROLES
+
+BUNDLED: Final = Path(__file__).parent / "policies"
+LANES: Final = ("harness", "harness_outside", "adapter", "evaluator", "policy", "revert")
+OWNED_LANES: Final = frozenset({"evaluator", "policy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How one class of change is decided: how many approvals, by whom, after how long, on what evidence."""
+
+    name: str
+    approvals: int
+    role: str
+    cooling_off: timedelta
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The harness changes that need one approval only: which paths, how many changed lines at most."""
+
+    paths: tuple[str, ...]
+    max_changed_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateDefaults:
+    """What a campaign's contract starts from. alpha in (0, 1); smallest_gain in the metric's own unit."""
+
+    alpha: float
+    hidden_queries: int
+    promotions: int
+    smallest_gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules, as people approved them."""
+
+    name: str
+    version: str
+    approvals_expire: timedelta
+    proposals_expire: timedelta
+    min_reason: int
+    promoter_roles: frozenset[str]
+    lanes: Mapping[str, Lane]
+    envelope: Envelope
+    gate: GateDefaults
+
+    def lane(self, name: str) -> Lane:
+        """The lane of this name. Raises BadInput for an unknown one."""
+        if name not in self.lanes:
+            raise BadInput(f"The policy has no lane {name!r}; it has {', '.join(self.lanes)}.")
+        return self.lanes[name]
+
+
+def parse_policy(text: str) -> Policy:
+    """Read a policy from TOML. Raises BadInput with one sentence for the first thing that is wrong."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"The policy is not valid TOML: {error}.") from error
+    known = {"name", "version", "approvals", "promotion", "lanes", "envelope", "gate"}
+    _refuse_unknown("the policy", raw, known)
+    approvals = _Table("approvals", raw, {"expire_hours", "proposal_expire_hours", "min_reason"})
+    promotion = _Table("promotion", raw, {"roles"})
+    envelope = _Table("envelope", raw, {"paths", "max_changed_lines"})
+    gate = _Table("gate", raw, {"alpha", "hidden_queries", "promotions", "smallest_gain"})
+    top = _Table("", {"": raw}, known)
+    return Policy(
+        name=top.text("name"),
+        version=top.text("version"),
+        approvals_expire=timedelta(hours=approvals.number("expire_hours", low=1)),
+        proposals_expire=timedelta(hours=approvals.number("proposal_expire_hours", low=1)),
+        min_reason=approvals.whole("min_reason", low=10),
+        promoter_roles=frozenset(_roles("promotion.roles", promotion.texts("roles"))),
+        lanes=_lanes(raw.get("lanes", {})),
+        envelope=Envelope(envelope.texts("paths"), envelope.whole("max_changed_lines", low=0)),
+        gate=GateDefaults(
+            alpha=gate.number("alpha", low=1e-9, high=0.5),
+            hidden_queries=gate.whole("hidden_queries", low=1),
+            promotions=gate.whole("promotions", low=1),
+            smallest_gain=gate.number("smallest_gain", low=0),
+        ),
+    )
+
+
+def policy_text(version: Version) -> str:
+    """The TOML text of a policy version. Raises BadInput when the row carries none."""
+    text = version.manifest.get("toml")
+    if not isinstance(text, str):
+        raise BadInput(f"Policy {version.digest[:12]} carries no TOML text; it cannot be used.")
+    return text
+
+
+def bundled_text(name: str = "strict") -> str:
+    """The TOML text of a bundled policy."""
+    return (BUNDLED / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def policy_in_force() -> tuple[Policy, Version]:
+    """The policy that decides now. Raises BadInput when none was installed."""
+    version = Version.objects.filter(kind=Version.Kind.POLICY, digest=current_digest(POLICY_KEY)).first()
+    if version is None:
+        raise BadInput("No policy is in force, so nothing can be decided; run `manage.py setup` first.")
+    return parse_policy(policy_text(version)), version
+
+
+def policy_facts() -> dict[str, str] | None:
+    """Digest and version of the policy in force, as an audit entry names it; None before one is installed."""
+    version = Version.objects.filter(kind=Version.Kind.POLICY, digest=current_digest(POLICY_KEY)).first()
+    if version is None:
+        return None
+    return {"digest": version.digest, "version": f"{version.manifest['name']} {version.manifest['version']}"}
+
+
+def _lanes(raw: Any) -> dict[str, Lane]:
+    if not isinstance(raw, dict) or set(raw) != set(LANES):
+        raise BadInput(f"The policy must have exactly these lanes: {', '.join(LANES)}.")
+    return {name: _lane(name, raw) for name in LANES}
+
+
+def _lane(name: str, lanes: dict[str, Any]) -> Lane:
+    table = _Table(name, lanes, {"approvals", "role", "cooling_off_hours", "evidence"}, prefix="lanes.")
+    owned = name in OWNED_LANES
+    role = _roles(f"lanes.{name}.role", (table.text("role"),))[0]
+    if owned and role != OWNER:
+        raise BadInput(f"Lane {name!r} must be decided by role {OWNER!r}, not {role!r}.")
+    hours = table.number("cooling_off_hours", low=1 if owned else 0, default=None if owned else 0)
+    return Lane(
+        name=name,
+        approvals=table.whole("approvals", low=2 if owned else 1),
+        role=role,
+        cooling_off=timedelta(hours=hours),
+        evidence=table.texts("evidence", default=()),
+    )
+
+
+def _roles(where: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in names if name not in ROLES]
+    if unknown or not names:
+        raise BadInput(
+            f"{where} must name roles among {', '.join(ROLES)}; it has {', '.join(unknown) or 'none'}."
+        )
+    return names
+
+
+def _refuse_unknown(where: str, raw: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise BadInput(f"{where[:1].upper()}{where[1:]} has unknown keys: {', '.join(unknown)}.")
+
+
+class _Table:
+    """One table of the TOML text, read with sentences for what is wrong."""
+
+    def __init__(self, name: str, raw: Mapping[str, Any], known: set[str], prefix: str = "") -> None:
+        values = raw.get(name)
+        self.name = f"{prefix}{name}"
+        if not isinstance(values, dict):
+            raise BadInput(f"The policy lacks the table [{self.name}].")
+        _refuse_unknown(f"the table [{self.name}]" if name else "the policy", values, known)
+        self.values = values
+
+    def _where(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
+
+    def text(self, key: str) -> str:
+        value = self.values.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise BadInput(f"The policy's {self._where(key)} must be a text that is not empty.")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        value = self.values.get(key, default)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(part, str) and part for part in value):
+            raise BadInput(f"The policy's {self._where(key)} must be a list of texts.")
+        return tuple(value)
+
+    def number(self, key: str, low: float, high: float = 1e9, default: float | None = None) -> float:
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise BadInput(f"The policy's {self._where(key)} must be a number from {low:g} to {high:g}.")
+        return float(value)
+
+    def whole(self, key: str, low: int) -> int:
+        value = self.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise BadInput(f"The policy's {self._where(key)} must be a whole number of at least {low}.")
+        return value

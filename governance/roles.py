@@ -1,0 +1,31 @@
+"""The roles of people. A role counts only through a grant; Django's groups and superusers give nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from governance.models import Person
+
+VIEWER: Final = "viewer"
+REVIEWER: Final = "reviewer"
+OWNER: Final = "evaluator owner"
+OPERATOR: Final = "operator"
+AUDITOR: Final = "auditor"
+
+ROLES: Final = (VIEWER, REVIEWER, OWNER, OPERATOR, AUDITOR)
+
+MEANING: Final = {
+    VIEWER: "reads everything that is not hidden",
+    REVIEWER: "reviews releases",
+    OWNER: "reviews evaluator and policy changes and gives roles to others",
+    OPERATOR: "promotes approved proposals, reverts, installs tasks",
+    AUDITOR: "reads and exports the audit log",
+}
+
+
+def roles_of(person: Person) -> frozenset[str]:
+    """The roles this person holds now; none while their account is inactive."""
+    if not person.user.is_active:
+        return frozenset()
+    return frozenset(person.grants.values_list("role", flat=True))

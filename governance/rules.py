@@ -1,0 +1,256 @@
+"""Who may do what, and when. `check_x` raises NotAllowed with the rule's own sentence; `can_x` asks.
+
+Rules about people and rules about states are apart. No rule has an exception for superusers or for a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from governance.actors import SETUP, VERIFIER, Actor
+from governance.errors import NotAllowed
+from governance.models import Person, Proposal, Review
+from governance.people import in_setup, person_of
+from governance.policy import Lane, Policy, policy_in_force
+from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, roles_of
+from governance.transitions import DECIDABLE, Status, may_follow
+
+STEPPED_UP = frozenset({"session", "command"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a decision about one proposal is judged by: the rules in force and the time."""
+
+    policy: Policy
+    lane: Lane
+    now: datetime
+
+
+def standing(proposal: Proposal) -> Standing:
+    """The rules that decide about this proposal now. Raises BadInput when no policy is in force."""
+    policy, _ = policy_in_force()
+    return Standing(policy, policy.lane(proposal.lane), timezone.now())
+
+
+def check_signed_in(by: Actor) -> Person:
+    """Raises NotAllowed unless a known person acts, signed in at the desk or at the command line."""
+    person = person_of(by)
+    if not person.user.is_active:
+        raise NotAllowed(f"The account of {person} is not active.")
+    if by.auth not in STEPPED_UP:
+        raise NotAllowed("This needs a person who signed in; a token alone is not enough.")
+    return person
+
+
+def check_role(by: Actor, roles: Iterable[str]) -> Person:
+    """Raises NotAllowed unless a signed-in person holds one of the roles."""
+    person = check_signed_in(by)
+    wanted = sorted(roles)
+    if roles_of(person).isdisjoint(wanted):
+        raise NotAllowed(f"This needs the role {' or '.join(wanted)}; {person} does not hold it.")
+    return person
+
+
+def check_may_install(by: Actor) -> None:
+    """Raises NotAllowed unless an operator, or the set-up of the instance, acts."""
+    if by != SETUP:
+        check_role(by, {OPERATOR})
+
+
+def check_may_propose(by: Actor) -> None:
+    """Raises NotAllowed for a person without a working role; agents and the loop may always propose."""
+    if by.kind == "human":
+        check_role(by, {REVIEWER, OPERATOR, OWNER})
+
+
+def check_is_verifier(by: Actor) -> None:
+    """Raises NotAllowed unless the verifier acts: results come from it alone."""
+    if by != VERIFIER:
+        raise NotAllowed(f"Only the verifier hands in results; {by.kind} {by.ref!r} cannot.")
+
+
+def check_may_read_log(by: Actor) -> Person:
+    """Raises NotAllowed unless an auditor, owner or operator acts."""
+    return check_role(by, {AUDITOR, OWNER, OPERATOR})
+
+
+def check_may_move(old: str, new: Status) -> None:
+    """Raises NotAllowed unless the table lets `new` follow `old`."""
+    if not may_follow(Status(old), new):
+        raise NotAllowed(f"A proposal that is {words(old)} cannot become {words(new)}.")
+
+
+def check_may_review(proposal: Proposal, by: Actor) -> Person:
+    """Raises NotAllowed unless this person may give a verdict on this proposal now."""
+    check_decidable(proposal)
+    rules = standing(proposal)
+    person = check_role(by, {rules.lane.role})
+    check_not_involved(proposal, person)
+    if proposal.reviews.filter(person=person, subject_digest=proposal.subject_digest).exists():
+        raise NotAllowed(f"{person} has already given a verdict on this proposal; one each is all there is.")
+    return person
+
+
+def check_decidable(proposal: Proposal) -> None:
+    """Raises NotAllowed unless the proposal is verified, open and not past its date."""
+    if proposal.status not in DECIDABLE:
+        raise NotAllowed(
+            f"This proposal is {words(proposal.status)}; a verdict needs one that is ready or in review."
+        )
+    if proposal.expires_at is not None and proposal.expires_at <= timezone.now():
+        raise NotAllowed(f"This proposal expired on {day(proposal.expires_at)}; propose it again.")
+
+
+def check_not_involved(proposal: Proposal, person: Person) -> None:
+    """Raises NotAllowed for whoever started, proposed or last pushed the change."""
+    if person.ref in proposal.excluded:
+        raise NotAllowed(f"{person} started or proposed this change, so somebody else must decide.")
+
+
+def counted_approvals(proposal: Proposal, rules: Standing) -> list[Review]:
+    """The approvals that count now, oldest first: this subject, not used, not expired, role held today."""
+    approvals = proposal.reviews.select_related("person__user").filter(
+        verdict=Review.Verdict.APPROVE,
+        subject_digest=proposal.subject_digest,
+        consumed_at__isnull=True,
+        expires_at__gt=rules.now,
+    )
+    return [
+        review
+        for review in approvals.order_by("created_at", "pk")
+        if rules.lane.role in roles_of(review.person) and review.person.ref not in proposal.excluded
+    ]
+
+
+def check_quorum(proposal: Proposal, rules: Standing) -> list[Review]:
+    """The approvals that a promotion would use. Raises NotAllowed when too few count."""
+    approvals = counted_approvals(proposal, rules)
+    if len(approvals) < rules.lane.approvals:
+        raise NotAllowed(
+            f"{len(approvals)} of {rules.lane.approvals} approvals by {rules.lane.role}s count today; "
+            "an approval counts until it expires, while its giver holds the role."
+        )
+    return approvals
+
+
+def check_cooled_off(approvals: list[Review], rules: Standing) -> None:
+    """Raises NotAllowed until the lane's cooling-off time has passed since the quorum was reached."""
+    if not rules.lane.cooling_off:
+        return
+    until = approvals[rules.lane.approvals - 1].created_at + rules.lane.cooling_off
+    if rules.now < until:
+        hours = rules.lane.cooling_off / timedelta(hours=1)
+        raise NotAllowed(
+            f"A change in lane {rules.lane.name} cools off for {hours:g} hours: until {minute(until)}."
+        )
+
+
+def check_may_promote(proposal: Proposal, by: Actor) -> list[Review]:
+    """The approvals that would be used. Raises NotAllowed unless this person may promote this proposal now."""
+    if proposal.status != Status.APPROVED:
+        raise NotAllowed(f"This proposal is {words(proposal.status)}; only an approved one can be promoted.")
+    check_decidable(proposal)
+    rules = standing(proposal)
+    person = check_role(by, rules.policy.promoter_roles)
+    check_not_involved(proposal, person)
+    approvals = check_quorum(proposal, rules)
+    check_cooled_off(approvals, rules)
+    return approvals
+
+
+def check_may_revert(by: Actor) -> Person:
+    """Raises NotAllowed unless an operator acts."""
+    return check_role(by, {OPERATOR})
+
+
+def check_may_acknowledge(proposal: Proposal, by: Actor) -> Person:
+    """Raises NotAllowed unless the proposal waits for its review afterwards and this person may give it."""
+    if not proposal.review_due:
+        raise NotAllowed("This proposal does not wait for a review afterwards.")
+    person = check_role(by, {standing(proposal).lane.role})
+    check_not_involved(proposal, person)
+    return person
+
+
+def check_may_withdraw(proposal: Proposal, by: Actor) -> None:
+    """Raises NotAllowed unless its proposer, its campaign's starter or an operator acts."""
+    check_may_move(proposal.status, Status.WITHDRAWN)
+    if by.kind != "human" and by.ref == proposal.proposed_by:
+        return
+    person = check_signed_in(by)
+    if person.ref not in proposal.excluded and OPERATOR not in roles_of(person):
+        raise NotAllowed("Only whoever proposed this, or an operator, may withdraw it.")
+
+
+def check_may_add_people(by: Actor) -> None:
+    """Raises NotAllowed unless an owner or operator acts, or the set-up while nobody is an owner yet."""
+    if by == SETUP and in_setup():
+        return
+    check_role(by, {OWNER, OPERATOR})
+
+
+def check_may_change_roles(person: Person, by: Actor) -> None:
+    """Raises NotAllowed unless an owner acts on somebody else, or the set-up while nobody is an owner yet."""
+    if by == SETUP:
+        if not in_setup():
+            raise NotAllowed(
+                "This instance has evaluator owners; roles are given by one of them (--as NAME)."
+            )
+        return
+    actor = check_role(by, {OWNER})
+    if actor.pk == person.pk:
+        raise NotAllowed(f"{actor} cannot change their own roles; another evaluator owner can.")
+
+
+def can(check: Callable[[], object]) -> tuple[bool, str]:
+    """Whether a check passes, and if not the rule's own sentence."""
+    try:
+        check()
+    except NotAllowed as refusal:
+        return False, str(refusal)
+    return True, ""
+
+
+def can_review(proposal: Proposal, by: Actor) -> tuple[bool, str]:
+    """Whether this actor may give a verdict now, and if not why."""
+    return can(lambda: check_may_review(proposal, by))
+
+
+def can_promote(proposal: Proposal, by: Actor) -> tuple[bool, str]:
+    """Whether this actor may promote now, and if not why."""
+    return can(lambda: check_may_promote(proposal, by))
+
+
+def can_revert(by: Actor) -> tuple[bool, str]:
+    """Whether this actor may revert, and if not why."""
+    return can(lambda: check_may_revert(by))
+
+
+def can_acknowledge(proposal: Proposal, by: Actor) -> tuple[bool, str]:
+    """Whether this actor may give the review afterwards, and if not why."""
+    return can(lambda: check_may_acknowledge(proposal, by))
+
+
+def can_withdraw(proposal: Proposal, by: Actor) -> tuple[bool, str]:
+    """Whether this actor may withdraw the proposal, and if not why."""
+    return can(lambda: check_may_withdraw(proposal, by))
+
+
+def words(status: str) -> str:
+    """A status as it is read aloud."""
+    return str(status).replace("_", " ")
+
+
+def day(moment: datetime) -> str:
+    """A moment as a date, UTC."""
+    return f"{moment:%Y-%m-%d}"
+
+
+def minute(moment: datetime) -> str:
+    """A moment to the minute, UTC."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

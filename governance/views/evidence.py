@@ -1,0 +1,196 @@
+"""The evidence of a proposal as cards. What a piece of evidence lacks is shown as lacking, never as zero."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.safestring import SafeString
+
+from governance.models import Evidence
+from governance.svg import interval_plot
+
+_ORDER = ("comparison", "public", "attribution", "ledger", "decision", "not_tested", "cost", "adapter")
+_TITLES = {
+    "comparison": "Hidden test against the live release",
+    "public": "Public validation",
+    "attribution": "What each lever adds",
+    "ledger": "Hidden-query ledger",
+    "cost": "Cost",
+    "decision": "Why the agent did this",
+    "not_tested": "What was not tested",
+    "adapter": "Adapter manifest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One piece of evidence, ready for templates/desk/cards/<template>.html."""
+
+    name: str
+    title: str
+    template: str
+    sha256: str
+    size: int
+    data: Any
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def cards(evidence: Sequence[Evidence]) -> list[Card]:
+    """All evidence except the diff, in a fixed order, unknown names last."""
+    rank = {name: at for at, name in enumerate(_ORDER)}
+    shown = [item for item in evidence if item.name != "diff"]
+    return [_card(item) for item in sorted(shown, key=lambda item: (rank.get(item.name, len(rank)), item.name))]
+
+
+def read_json(item: Evidence) -> Any:
+    """The parsed body of JSON evidence, or None when it is not JSON."""
+    try:
+        return json.loads(item.data())
+    except ValueError:
+        return None
+
+
+def score_delta(comparison: Any) -> float | None:
+    """The difference that a `comparison` states, in the metric's unit; None when it states none."""
+    return _number(_first(comparison, "difference", "gain")) if isinstance(comparison, dict) else None
+
+
+def _card(item: Evidence) -> Card:
+    data = read_json(item)
+    build = _BUILDERS.get(item.name)
+    title = _TITLES.get(item.name, item.name.replace("_", " ").capitalize())
+    if build is not None and isinstance(data, (dict, list)):
+        template, extra = build(data)
+    else:
+        template, extra = "raw", {"text": _raw(item, data)}
+    return Card(item.name, title, template, item.sha256, item.size, data, extra)
+
+
+def _comparison(data: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(data, dict):
+        return _facts(data)
+    low, high = _interval(data)
+    difference = score_delta(data)
+    facts = {
+        "difference": difference,
+        "before": _first(data, "score_before", "incumbent"),
+        "after": _first(data, "score_after", "candidate"),
+        "wins": _first(data, "b", "wins"),
+        "losses": _first(data, "c", "losses"),
+        "method": _first(data, "method", "test") or "paired test",
+        "low": low,
+        "high": high,
+        "plot": _plot(data, low, difference, high),
+    }
+    return "comparison", facts
+
+
+def _interval(data: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    pair = data.get("interval")
+    if isinstance(pair, list) and len(pair) == 2:
+        return _number(pair[0]), _number(pair[1])
+    return _number(data.get("low")), _number(data.get("high"))
+
+
+def _plot(data: Mapping[str, Any], low: float | None, value: float | None, high: float | None) -> SafeString:
+    if low is None or value is None or high is None or low > high:
+        return SafeString()
+    label = f"Difference {value:+.3g}, interval from {low:+.3g} to {high:+.3g}"
+    smallest = _number(data.get("smallest_gain"))
+    return interval_plot(low=low, value=value, high=high, smallest_gain=smallest, label=label)
+
+
+def _public(data: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(data, dict):
+        return _facts(data)
+    before, after = _number(data.get("score_before")), _number(data.get("score_after"))
+    change = after - before if before is not None and after is not None else None
+    return "public", {"change": change}
+
+
+def _attribution(data: Any) -> tuple[str, dict[str, Any]]:
+    cells = data.get("cells") if isinstance(data, dict) else None
+    if not isinstance(cells, list):
+        return _facts(data)
+    found = {
+        (cell.get("harness"), cell.get("adapter")): _number(cell.get("score"))
+        for cell in cells
+        if isinstance(cell, dict)
+    }
+    rows = [(harness, [(adapter, found.get((harness, adapter))) for adapter in ("old", "new")]) for harness in ("old", "new")]
+    return "attribution", {"rows": rows, "base": found.get(("old", "old"))}
+
+
+def _ledger(data: Any) -> tuple[str, dict[str, Any]]:
+    return ("ledger", {}) if isinstance(data, dict) else _facts(data)
+
+
+def _decision(data: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(data, dict):
+        data = data.get("decisions", [data])
+    decisions = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    shown = [
+        {**item, "settings": facts_of(item.get("params") or item.get("hyper") or {})} for item in decisions
+    ]
+    return "decision", {"decisions": shown}
+
+
+def _not_tested(data: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(data, dict):
+        data = next((value for value in data.values() if isinstance(value, list)), [])
+    return "not_tested", {"sentences": [str(item) for item in data]}
+
+
+def _facts(data: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(data, dict):
+        return "facts", {"facts": facts_of(data)}
+    return "raw", {"text": json.dumps(data, indent=2, ensure_ascii=False)}
+
+
+def facts_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A flat mapping as labels and texts; nested values as compact JSON."""
+    return [(key.replace("_", " "), _plain(value)) for key, value in data.items()]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _raw(item: Evidence, data: Any) -> str:
+    if data is not None:
+        return json.dumps(data, indent=2, ensure_ascii=False)
+    return item.data()[:20_000].decode("utf-8", "replace")
+
+
+def _first(data: Mapping[str, Any], *names: str) -> Any:
+    return next((data[name] for name in names if data.get(name) is not None), None)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+_BUILDERS = {
+    "comparison": _comparison,
+    "public": _public,
+    "attribution": _attribution,
+    "ledger": _ledger,
+    "decision": _decision,
+    "not_tested": _not_tested,
+    "cost": _facts,
+    "adapter": _facts,
+}

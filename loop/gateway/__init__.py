@@ -1,0 +1,9 @@
+"""Metered access to the task model: one unix socket a run, an allow-list, a budget and a full record."""
+
+from __future__ import annotations
+
+from loop.gateway.server import open_gateway
+from loop.gateway.session import GatewaySession
+from loop.gateway.types import TASK_MODEL, GatewayLimits, Prices, Upstream
+
+__all__ = ["TASK_MODEL", "GatewayLimits", "GatewaySession", "Prices", "Upstream", "open_gateway"]

@@ -1,0 +1,63 @@
+"""Background jobs: an id in, one act, the next job out. Safe to run twice; exceptions are let out for RQ to see."""
+
+from __future__ import annotations
+
+import uuid
+
+import django_rq
+from django.db.models import Q
+from django.utils import timezone
+
+from loop import training_work, verification
+from loop.advance import advance_once
+from loop.models import Campaign, TrainingJob, Verification
+
+LOOP, VERIFY, TRAIN = "loop", "verify", "train"
+
+
+def advance(ref: str) -> None:
+    """Do the campaign's next act and queue what follows from it."""
+    campaign = Campaign.objects.get(ref=ref)
+    for queue, function, key in advance_once(campaign):
+        put(queue, function, key)
+
+
+def verify(pk: int) -> None:
+    """Carry out one verification, then let its campaign go on."""
+    if verification.verify(pk):
+        put(LOOP, "advance", Verification.objects.get(pk=pk).query.campaign.ref)
+
+
+def train(pk: int) -> None:
+    """Carry out one weight update, then let its campaign go on."""
+    if training_work.train(pk):
+        put(LOOP, "advance", TrainingJob.objects.get(pk=pk).generation.campaign.ref)
+
+
+def put(queue: str, function: str, key: str | int) -> None:
+    """Queue one job by name with an id, unless the same is already waiting."""
+    prefix = f"{function}-{key}-"
+    target = django_rq.get_queue(queue)
+    if not any(job_id.startswith(prefix) for job_id in target.job_ids):
+        target.enqueue(f"loop.jobs.{function}", key, job_id=f"{prefix}{uuid.uuid4().hex[:8]}")
+
+
+def reconcile() -> int:
+    """Queue whatever the database says is due and nobody works on; returns how many rows were looked at.
+
+    After a lost queue or a killed worker this is all that is needed to go on.
+    """
+    due = _due()
+    for queue, function, key in due:
+        put(queue, function, key)
+    return len(due)
+
+
+def _due() -> list[tuple[str, str, str | int]]:
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=timezone.now())
+    open_job = Q(status__in=["queued", "running"])
+    return [
+        *((LOOP, "advance", row.ref) for row in Campaign.objects.filter(free, status=Campaign.Status.RUNNING)),
+        *((VERIFY, "verify", row.pk) for row in Verification.objects.filter(free & open_job)),
+        *((TRAIN, "train", row.pk) for row in TrainingJob.objects.filter(free & open_job)),
+    ]

@@ -1,0 +1,34 @@
+"""What every sandbox backend promises, and what none of them does.
+
+Promised: the program sees only what its spec mounts, has no network but the spec's socket, stays within the
+spec's limits, is dead with all its children when `run` returns (or when the caller dies), and only the named
+outputs come out, as plain files.
+
+Not promised: anything against a kernel exploit (see each backend's `Probe.facts`), covert channels by time, and
+any truth in what the program prints or writes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from loop.types import Probe, SandboxResult, SandboxSpec
+
+
+class SandboxBackend(Protocol):
+    """One way to run an untrusted program. Safe to use from several threads and processes at once."""
+
+    name: str
+
+    def probe(self) -> Probe:
+        """Tries a real run of a trivial program. Never raises; `ok` is False with the remedy in `detail`."""
+        ...
+
+    def run(self, spec: SandboxSpec, collect_to: Path) -> SandboxResult:
+        """Runs `spec` to its end and copies its named outputs into the empty folder `collect_to`.
+
+        Whatever the program does is an outcome of the result. Raises SandboxError only when the sandbox itself
+        could not be used, which says nothing about the program.
+        """
+        ...

@@ -1,0 +1,145 @@
+"""Writes the seccomp filters next to this file: `python -m loop.sandbox.seccomp.generate`.
+
+The filters are classic BPF programs for one architecture each. Everything is allowed except what is listed
+here: the harness shares the host's kernel, and these calls are either ways out of the sandbox, ways around
+its limits, or kernel surface that no agent program needs.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+ALLOW = 0x7FFF0000
+KILL_PROCESS = 0x80000000
+ERRNO = 0x00050000
+
+LOAD_WORD, JUMP_EQ, JUMP_GE, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+OFFSET_NR, OFFSET_ARCH = 0, 4
+OFFSET_ARGUMENT = (16, 24, 32)
+
+CLONE_NEW_ANY = 0x7E020000
+TERMINAL_INJECTION = (0x5412, 0x541C)
+SOCKET_FAMILIES = (1, 2, 10)
+AF_UNIX = 1
+X32_BIT = 0x40000000
+
+DENIED = {
+    "x86_64": {
+        "ptrace": 101, "syslog": 103, "uselib": 134, "personality": 135, "ustat": 136, "modify_ldt": 154,
+        "pivot_root": 155, "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167,
+        "swapoff": 168, "reboot": 169, "iopl": 172, "ioperm": 173, "init_module": 175, "delete_module": 176,
+        "quotactl": 179, "lookup_dcookie": 212, "clock_settime": 227, "kexec_load": 246, "add_key": 248,
+        "request_key": 249, "keyctl": 250, "unshare": 272, "vmsplice": 278, "perf_event_open": 298,
+        "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308,
+        "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
+        "memfd_create": 319, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425,
+        "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+        "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "process_madvise": 440,
+        "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "open_tree_attr": 467,
+        "mknod": 133, "mknodat": 259,
+    },
+    "aarch64": {
+        "lookup_dcookie": 18, "mknodat": 33, "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60,
+        "vmsplice": 75, "acct": 89, "personality": 92, "unshare": 97, "kexec_load": 104, "init_module": 105,
+        "delete_module": 106, "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142,
+        "settimeofday": 170, "add_key": 217, "request_key": 218, "keyctl": 219, "swapon": 224, "swapoff": 225,
+        "perf_event_open": 241, "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265,
+        "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
+        "memfd_create": 279, "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294, "io_uring_setup": 425,
+        "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+        "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "process_madvise": 440,
+        "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "open_tree_attr": 467,
+    },
+}  # fmt: skip
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+CHECKED = {
+    "x86_64": {"ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "clone3": 435},
+    "aarch64": {"ioctl": 29, "socket": 198, "socketpair": 199, "clone": 220, "clone3": 435},
+}
+
+
+@dataclass
+class Program:
+    """Instructions in order; jumps name a label and are resolved by `assemble`."""
+
+    lines: list[tuple[int, int, str | None, str | None]] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def load(self, offset: int) -> None:
+        self.lines.append((LOAD_WORD, offset, None, None))
+
+    def jump(self, code: int, value: int, *, true: str | None = None, false: str | None = None) -> None:
+        """A conditional jump; a branch left out goes to the next instruction."""
+        self.lines.append((code, value, true, false))
+
+    def give(self, action: int) -> None:
+        self.lines.append((RETURN, action, None, None))
+
+    def label(self, name: str) -> None:
+        self.labels[name] = len(self.lines)
+
+    def assemble(self) -> bytes:
+        """The program as struct sock_filter entries (8 bytes each, little endian)."""
+        out = bytearray()
+        for index, (code, value, true, false) in enumerate(self.lines):
+            hop = [self.labels[name] - index - 1 if name else 0 for name in (true, false)]
+            if max(hop) > 255 or min(hop) < 0:
+                raise ValueError(f"instruction {index} jumps {hop} instructions; BPF allows 0 to 255")
+            out += struct.pack("<HBBI", code, hop[0], hop[1], value)
+        return bytes(out)
+
+
+def build(arch: str) -> bytes:
+    """The filter for one architecture ('x86_64' or 'aarch64')."""
+    program, numbers = Program(), CHECKED[arch]
+    program.load(OFFSET_ARCH)
+    program.jump(JUMP_EQ, AUDIT_ARCH[arch], false="kill")
+    program.load(OFFSET_NR)
+    if arch == "x86_64":
+        program.jump(JUMP_GE, X32_BIT, true="kill")
+    for number in DENIED[arch].values():
+        program.jump(JUMP_EQ, number, true="eperm")
+    program.jump(JUMP_EQ, numbers["clone3"], true="enosys")
+    for name in ("clone", "ioctl", "socket", "socketpair"):
+        program.jump(JUMP_EQ, numbers[name], true=name)
+    program.give(ALLOW)
+    program.label("clone")
+    program.load(OFFSET_ARGUMENT[0])
+    program.jump(JUMP_SET, CLONE_NEW_ANY, true="eperm", false="allow")
+    program.label("ioctl")
+    program.load(OFFSET_ARGUMENT[1])
+    for request in TERMINAL_INJECTION:
+        program.jump(JUMP_EQ, request, true="eperm")
+    program.give(ALLOW)
+    program.label("socket")
+    program.load(OFFSET_ARGUMENT[0])
+    for family in SOCKET_FAMILIES:
+        program.jump(JUMP_EQ, family, true="allow")
+    program.give(ERRNO | EAFNOSUPPORT)
+    program.label("socketpair")
+    program.load(OFFSET_ARGUMENT[0])
+    program.jump(JUMP_EQ, AF_UNIX, true="allow", false="eperm")
+    for name, action in (
+        ("allow", ALLOW),
+        ("eperm", ERRNO | EPERM),
+        ("enosys", ERRNO | ENOSYS),
+        ("kill", KILL_PROCESS),
+    ):
+        program.label(name)
+        program.give(action)
+    return program.assemble()
+
+
+def main() -> None:
+    """Writes <arch>.bpf for every known architecture."""
+    for arch in DENIED:
+        target = Path(__file__).with_name(f"{arch}.bpf")
+        target.write_bytes(build(arch))
+        print(f"{target.name}: {target.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Runs one sandbox and reports: `python -I -S supervisor.py`, an Order on stdin, a Report on stdout.
+
+A process of its own, because it changes its mount namespace, adopts orphans and must die with whoever asked:
+stdin stays open as long as the asking process lives, and the kernel kills this process with the thread that
+started it. Bubblewrap in turn dies with this process, and everything inside with bubblewrap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from loop.sandbox import watch  # noqa: E402
+from loop.sandbox.collect import Refused, collect  # noqa: E402
+from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command  # noqa: E402
+from loop.sandbox.logs import LogKeeper  # noqa: E402
+from loop.sandbox.namespaces import (  # noqa: E402
+    PR_SET_CHILD_SUBREAPER,
+    die_with_parent,
+    enter_mount_namespace,
+    prctl,
+)
+from loop.sandbox.protocol import Order, Report  # noqa: E402
+from loop.sandbox.slots import NoFreeSlot, take_uid  # noqa: E402
+from loop.sandbox.staging import StagingError, stage  # noqa: E402
+from loop.types import Limits, Outcome, Usage  # noqa: E402
+
+POLL_S = 0.05
+OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
+SIGNAL_BASE = 128
+CPU_TOLERANCE = 0.9
+
+
+@dataclass
+class Run:
+    """One live sandbox: its bubblewrap process, its pipes, and what was seen of it so far."""
+
+    order: Order
+    bwrap: int
+    log_pipe: int
+    status_pipe: int
+    started_pipe: int
+    log: LogKeeper
+    began: float = field(default_factory=time.monotonic)
+    init: int | None = None
+    status: bytes = b""
+    peak_mib: float = 0.0
+    tasks: int = 0
+    cpu_s: float = 0.0
+    stop: tuple[Outcome, str] | None = None
+
+    def wall_s(self) -> float:
+        """Seconds since bubblewrap was started."""
+        return time.monotonic() - self.began
+
+    def facts(self) -> dict[str, int]:
+        """What bubblewrap said of itself: child-pid, and exit-code at the end."""
+        said: dict[str, int] = {}
+        for line in self.status.splitlines():
+            said |= json.loads(line)
+        return said
+
+
+def main() -> None:
+    """Reads the order, runs it, writes the report."""
+    for descriptor in (STARTED_FD, STATUS_FD, SECCOMP_FD):
+        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), descriptor, inheritable=False)
+    order = Order.from_json(sys.stdin.buffer.readline())
+    die_with_parent(order.parent)
+    try:
+        report = carry_out(order)
+    except (StagingError, NoFreeSlot) as error:
+        report = Report(error=str(error))
+    except OSError as error:
+        report = Report(error=f"The sandbox could not be prepared: {error}.")
+    sys.stdout.buffer.write(report.to_json())
+    sys.stdout.buffer.flush()
+
+
+def carry_out(order: Order) -> Report:
+    """One whole run: namespace, stage, bubblewrap, watch, kill, collect."""
+    root = os.geteuid() == 0
+    uid = take_uid() if root else 0
+    enter_mount_namespace()
+    die_with_parent(order.parent)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    staged = stage(order, uid)
+    present = frozenset(path for path in OPTIONAL_PATHS if Path(path).exists())
+    with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+        _watch(run)
+        usage = _kill(run)
+        started = os.read(run.started_pipe, 1) == b"s"
+    if not started and run.stop is None:
+        return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
+    outcome, reason, code = _judge(run, usage)
+    outputs = []
+    try:
+        outputs = collect(Path(staged["/out"]), order.outputs, target, order.limits.file_mib * MIB)
+    except Refused as error:
+        if outcome is Outcome.OK:
+            outcome, reason = Outcome.OUTPUT_REJECTED, str(error)
+    return Report(
+        outcome=outcome,
+        reason=reason,
+        exit_code=code,
+        log_tail=run.log.text(),
+        usage=asdict(usage),
+        outputs=tuple(asdict(item) for item in outputs),
+    )
+
+
+@contextmanager
+def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run]:
+    """Starts bubblewrap with its pipes. Whatever happens, nothing of it is left alive afterwards."""
+    seccomp = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
+    pipes = {name: os.pipe() for name in ("log", "status", "started")}
+    bwrap = os.fork()
+    if bwrap == 0:
+        _become_bwrap(order.limits, command, uid, {
+            1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
+            STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
+        })  # fmt: skip
+    os.close(seccomp)
+    for _, write_end in pipes.values():
+        os.close(write_end)
+    for read_end, _ in pipes.values():
+        os.set_blocking(read_end, False)
+    ends = [pipes[name][0] for name in ("log", "status", "started")]
+    run = Run(order, bwrap, *ends, LogKeeper(order.limits.log_kib * 1024))
+    try:
+        yield run
+    finally:
+        _kill(run)
+        for read_end in ends:
+            os.close(read_end)
+
+
+def _become_bwrap(limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]) -> None:
+    """In the forked child: limits, uid, descriptors, exec. Never returns."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for target, source in descriptors.items():
+            os.dup2(source, target)
+        for kind, value in (
+            (resource.RLIMIT_AS, limits.address_space_mib * MIB),
+            (resource.RLIMIT_FSIZE, limits.file_mib * MIB),
+            (resource.RLIMIT_NOFILE, limits.open_files),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.setrlimit(kind, (value, value))
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
+        if uid is not None:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        os.execve(command[0], command, {})
+    except (OSError, ValueError) as error:
+        os.write(2, f"{command[0]} could not be started: {error}".encode())
+    finally:
+        os._exit(126)
+
+
+def _watch(run: Run) -> None:
+    """Returns when the program has ended or must be stopped (then `run.stop` says why)."""
+    poll = select.poll()
+    ended = os.pidfd_open(run.bwrap)
+    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno()):
+        poll.register(descriptor, select.POLLIN)
+    looked = 0.0
+    while run.stop is None:
+        ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
+        for descriptor in ready & {run.log_pipe, run.status_pipe}:
+            if not _read(run, descriptor):
+                poll.unregister(descriptor)
+        if sys.stdin.fileno() in ready:
+            raise SystemExit("the process that asked for this sandbox is gone")
+        if ended in ready:
+            break
+        if run.wall_s() - looked >= POLL_S:
+            looked = run.wall_s()
+            _look(run)
+    os.close(ended)
+
+
+def _read(run: Run, descriptor: int) -> bool:
+    """Takes what is waiting in the pipe; False at its end."""
+    data = os.read(descriptor, 1 << 16)
+    if descriptor == run.status_pipe:
+        run.status += data
+        if run.init is None and b"\n" in run.status:
+            run.init = run.facts().get("child-pid")
+    else:
+        run.log.feed(data)
+        if run.log.total > run.order.limits.log_kill_mib * MIB:
+            run.stop = (Outcome.LIMIT, f"The program wrote more than {run.order.limits.log_kill_mib} MiB to its log.")
+    return bool(data)
+
+
+def _look(run: Run) -> None:
+    """Takes one sample and decides whether a limit is passed."""
+    limits = run.order.limits
+    if run.wall_s() > limits.wall_s:
+        run.stop = (Outcome.TIMEOUT, f"The program was stopped after {limits.wall_s:g} s of wall time.")
+    if run.init is None:
+        return
+    memory = _sample(run)
+    if run.stop is not None:
+        return
+    if memory > limits.memory_mib:
+        run.stop = (Outcome.LIMIT, f"The program used more than {limits.memory_mib} MiB of memory.")
+    elif run.cpu_s > limits.cpu_s:
+        run.stop = (Outcome.LIMIT, _cpu_sentence(limits))
+    elif watch.scratch_inodes(run.init) > watch.SCRATCH_INODES:
+        run.stop = (Outcome.LIMIT, f"The program made more than {watch.SCRATCH_INODES} files in its scratch space.")
+
+
+def _sample(run: Run) -> float:
+    """Notes what the tree uses now; the memory in MiB, exact where the cheap sum is over the limit."""
+    assert run.init is not None
+    seen = watch.sample(run.init)
+    run.tasks, run.cpu_s = max(run.tasks, seen.tasks), max(run.cpu_s, seen.cpu_s)
+    memory: float | None = seen.memory_mib
+    if seen.memory_mib > run.order.limits.memory_mib:
+        memory = watch.exact_memory_mib(run.init)
+    memory = seen.memory_mib if memory is None else memory
+    run.peak_mib = max(run.peak_mib, memory)
+    return memory
+
+
+def _cpu_sentence(limits: Limits) -> str:
+    return f"The program used more than {limits.cpu_s} s of processor time."
+
+
+def _kill(run: Run) -> Usage:
+    """Kills the pid namespace, waits until all of it is gone, and sums what it used.
+
+    Only own children are signalled, which cannot be mistaken for others: bubblewrap first; the namespace's
+    first process is then adopted, killed in the next round, and takes everything inside with it.
+    """
+    wall_s, cpu_s = run.wall_s(), 0.0
+    if run.init is not None and run.stop is not None:
+        _sample(run)
+    while True:
+        for child in watch.children(os.getpid()):
+            os.kill(child, signal.SIGKILL)
+        try:
+            _, _, used = os.wait4(-1, 0)
+        except ChildProcessError:
+            break
+        cpu_s += used.ru_utime + used.ru_stime
+        run.peak_mib = max(run.peak_mib, used.ru_maxrss / 1024)
+    run.init = None
+    for pipe in (run.log_pipe, run.status_pipe):
+        while _read(run, pipe):
+            continue
+    return Usage(wall_s=wall_s, cpu_s=max(cpu_s, run.cpu_s), peak_mib=run.peak_mib, processes=max(run.tasks, 1))
+
+
+def _judge(run: Run, usage: Usage) -> tuple[Outcome, str, int | None]:
+    """Outcome, reason and exit code of a program that was really started."""
+    if run.stop is not None:
+        return (*run.stop, None)
+    code = run.facts().get("exit-code")
+    if code == 0:
+        return Outcome.OK, "", 0
+    if code is None:
+        return Outcome.HARNESS_FAILED, "The program's sandbox was killed from inside.", None
+    if code <= SIGNAL_BASE:
+        return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
+    if (usage.cpu_s or 0.0) >= CPU_TOLERANCE * run.order.limits.cpu_s and code - SIGNAL_BASE in {signal.SIGXCPU, signal.SIGKILL}:
+        return Outcome.LIMIT, _cpu_sentence(run.order.limits), code
+    name = signal.strsignal(code - SIGNAL_BASE) or "unknown"
+    return Outcome.HARNESS_FAILED, f"The program ended by signal {code - SIGNAL_BASE} ({name}).", code
+
+
+if __name__ == "__main__":
+    main()

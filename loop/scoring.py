@@ -1,0 +1,142 @@
+"""Turns a rollout's outputs into a score: the evaluator in its own sandbox, its answer checked here.
+
+The evaluator sees the outputs and the labels, and nothing else does. A score comes from its result file alone;
+anything missing, malformed or outside the contract is an EvaluatorError, never a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.digests import tree_digest
+from loop import outputs
+from loop.catalog import Metric, TaskSpec
+from loop.errors import EvaluatorError, OutputRejected
+from loop.runtimes import Runtime
+from loop.sandbox.base import SandboxBackend
+from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec, Score
+
+RESULT_FILE = "result.json"
+SHIM = Path(__file__).with_name("evaluator_shim.py")
+EVALUATOR_LIMITS = Limits(wall_s=300.0, cpu_s=300, memory_mib=2048, address_space_mib=8192, out_mib=64, file_mib=32)
+LOG_LINES_SHOWN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How one set of outputs is scored. `expected_ids` are the ids that must be answered, each exactly once."""
+
+    evaluator_dir: Path
+    labels_dir: Path
+    expected_ids: tuple[str, ...]
+    task: TaskSpec
+    runtime: Runtime
+    limits: Limits = EVALUATOR_LIMITS
+
+
+def score_outputs(backend: SandboxBackend, evaluation: Evaluation, outputs_dir: Path) -> Score:
+    """Scores the collected outputs in `outputs_dir`.
+
+    Raises OutputRejected where the outputs break the task's contract, EvaluatorError where the evaluator fails
+    or its answer breaks its own, SandboxError where there is no sandbox.
+    """
+    for folder in (evaluation.evaluator_dir, evaluation.labels_dir):
+        if not folder.is_dir():
+            raise EvaluatorError(f"{folder} is missing; the task {evaluation.task.id} cannot be scored.")
+    before = tree_digest(evaluation.evaluator_dir)
+    with tempfile.TemporaryDirectory(prefix="sbx-") as scratch:
+        order, collected = Path(scratch) / "order", Path(scratch) / "out"
+        order.mkdir()
+        collected.mkdir()
+        _write_order(order, evaluation)
+        result = backend.run(_spec(evaluation, order, outputs_dir), collected)
+        answer = _read_answer(result, collected / RESULT_FILE)
+    if tree_digest(evaluation.evaluator_dir) != before:
+        raise EvaluatorError(f"The evaluator of {evaluation.task.id} changed while it ran; its score is discarded.")
+    return check_result(answer, evaluation.task.metric, evaluation.expected_ids)
+
+
+def check_result(result: Any, metric: Metric, expected_ids: tuple[str, ...]) -> Score:
+    """The score in an evaluator's answer {"items": {id: number}, "metrics": {name: number}}.
+
+    Raises EvaluatorError unless there is one finite item in range for each expected id and no other, every
+    metric is a finite number, and the task's own metric is among them and in range.
+    """
+    if not isinstance(result, dict) or result.keys() != {"items", "metrics"}:
+        raise EvaluatorError('The evaluator must return exactly {"items": {...}, "metrics": {...}}.')
+    items = _numbers(result["items"], "items", (metric.item_low, metric.item_high))
+    metrics = _numbers(result["metrics"], "metrics", (-math.inf, math.inf))
+    if items.keys() != set(expected_ids):
+        wrong = len(items.keys() ^ set(expected_ids))
+        raise EvaluatorError(f"The evaluator's items differ from the expected ids in {wrong} places.")
+    value = metrics.get(metric.name)
+    if value is None:
+        raise EvaluatorError(f"The evaluator returned no metric named {metric.name}.")
+    if not metric.low <= value <= metric.high:
+        raise EvaluatorError(f"The metric {metric.name} = {value!r} lies outside [{metric.low:g}, {metric.high:g}].")
+    return Score(value=value, items=items, metrics=metrics)
+
+
+def _numbers(value: Any, name: str, bounds: tuple[float, float]) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise EvaluatorError(f"The evaluator's {name} are a {type(value).__name__}, not an object.")
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise EvaluatorError(f"The evaluator's {name} hold {ascii(number)[:40]} for {key}, not a finite number.")
+        if not bounds[0] <= number <= bounds[1]:
+            raise EvaluatorError(f"The evaluator's {name} hold {number!r} for {key}, outside their range.")
+    return {key: float(number) for key, number in value.items()}
+
+
+def _write_order(folder: Path, evaluation: Evaluation) -> None:
+    shutil.copyfile(SHIM, folder / SHIM.name)
+    shutil.copyfile(Path(outputs.__file__), folder / "outputs.py")
+    order: Mapping[str, Any] = {
+        "schema": evaluation.task.outputs.to_dict(),
+        "expected_ids": evaluation.expected_ids,
+    }
+    (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+
+
+def _spec(evaluation: Evaluation, order: Path, outputs_dir: Path) -> SandboxSpec:
+    return SandboxSpec(
+        argv=("/venv/bin/python", "-I", f"/pawl/{SHIM.name}"),
+        mounts=(
+            Mount(order, "/pawl"),
+            Mount(evaluation.evaluator_dir, "/evaluator"),
+            Mount(evaluation.labels_dir, "/labels"),
+            Mount(outputs_dir, "/outputs"),
+        ),
+        outputs=(RESULT_FILE,),
+        limits=evaluation.limits,
+        runtime=evaluation.runtime.path,
+    )
+
+
+def _read_answer(result: SandboxResult, path: Path) -> Any:
+    """What the shim wrote; raises OutputRejected for a rejection and EvaluatorError for anything unexpected."""
+    if result.outcome is not Outcome.OK:
+        last = result.log_tail.strip().splitlines()[-LOG_LINES_SHOWN:]
+        raise EvaluatorError(" ".join([f"The evaluator failed: {result.reason}", *last]))
+    try:
+        answer = json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise EvaluatorError("The evaluator ended without a result.") from None
+    except (ValueError, RecursionError) as error:
+        raise EvaluatorError(f"The evaluator's result cannot be read: {error}.") from None
+    if isinstance(answer, dict) and answer.keys() == {"rejected"} and isinstance(answer["rejected"], str):
+        raise OutputRejected(answer["rejected"])
+    if not isinstance(answer, dict) or answer.keys() != {"result"}:
+        raise EvaluatorError("The evaluator's result file was not written by its shim.")
+    return answer["result"]
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"it contains {name}, which is not a finite number")

@@ -1,0 +1,150 @@
+"""The verifier: hidden test of a release against the live one. Runs on the `verify` queue and nowhere else.
+
+Nothing but one bit goes back to the loop. The figures go onto the proposal as evidence, for people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from django.db import transaction
+
+from governance import actions
+from governance.actors import VERIFIER
+from governance.audit.log import Facts
+from governance.digests import tree_digest
+from governance.models import Release
+from governance.pointers import live_release
+from loop.contract import Contract
+from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
+from loop.errors import LoopError
+from loop.gate import Comparison, Ruling, compare, rule
+from loop.gateway import GatewayLimits
+from loop.hidden import HiddenSet, open_hidden
+from loop.installation import ARTIFACTS, store
+from loop.installed import InstalledTask, evaluation_of, harness_folder, open_task, runtime_by, upstream_of
+from loop.leases import held
+from loop.models import HiddenQuery, Rollout, Verification
+from loop.proposal_evidence import Examined, evidence_items
+from loop.rollout import RolloutReport, RolloutRequest, run_rollout
+from loop.rollouts import PUBLIC_VAL
+from loop.types import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One release's hidden score and its stored public-val score."""
+
+    release: Release
+    score: Score
+    public: float
+
+
+def verify(pk: int) -> bool:
+    """Carry out one verification; False when another worker is at it. Doing it again changes nothing."""
+    with held(Verification, pk) as lease:
+        if lease is None:
+            return False
+        row = Verification.objects.select_related("query__proposal", "query__campaign__task").get(pk=pk)
+        if row.status in {Verification.Status.FINISHED, Verification.Status.FAILED}:
+            return True
+        with lease.commit():
+            Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING)
+            _note_reading(row.query)
+        try:
+            examined = examine(row.query)
+        except LoopError as error:
+            with lease.commit():
+                _fail(row, f"{type(error).__name__}: {error}")
+            return True
+        items = evidence_items(row.query, examined)
+        with lease.commit():
+            actions.finish_verification(
+                proposal=row.query.proposal,
+                passed=examined.ruling.passed,
+                reason=" ".join(examined.ruling.reasons) or "The gain on the hidden set is real by the contract's gate.",
+                evidence=items,
+                by=VERIFIER,
+            )
+            Verification.objects.filter(pk=pk).update(
+                status=Verification.Status.FINISHED, bit=examined.ruling.passed
+            )
+        return True
+
+
+def examine(query: HiddenQuery) -> Examined:
+    """Run both releases on the re-keyed hidden set and put the difference to the gate."""
+    contract = Contract.from_json(query.campaign.contract)
+    task = open_task(query.campaign.task)
+    if task.evaluator.digest != contract.evaluator:
+        raise LoopError("The evaluator changed since the campaign began; start a new campaign under the new epoch.")
+    if live_release(task.row) != query.against:
+        raise LoopError("The live release changed since the submission; submit against the new one.")
+    with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
+        new = _arm(task, query, query.release, hidden)
+        old = _arm(task, query, query.against, hidden)
+    comparison = compare(new.score.items, old.score.items, contract.rules(), contract.seed)
+    findings = (
+        public_hidden_gap(old.public - old.score.value, new.public - new.score.value),
+        evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
+    )
+    return Examined(comparison, _ruling(comparison, contract, findings), findings, new.public, old.public)
+
+
+def _ruling(comparison: Comparison, contract: Contract, findings: tuple[Finding, ...]) -> Ruling:
+    verdict = rule(comparison, contract.rules())
+    blocking = tuple(f"{each.detector}: {each.detail}." for each in findings if each.fired and each.blocks)
+    return Ruling(verdict.passed and not blocking, verdict.reasons + blocking)
+
+
+def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> Arm:
+    report = _roll_out(task, query, release, hidden)
+    if report.score is None:
+        raise LoopError(f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}")
+    stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
+    if stored is None or stored.score is None:
+        raise LoopError(f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it.")
+    return Arm(release, report.score, stored.score)
+
+
+def _roll_out(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> RolloutReport:
+    limits = GatewayLimits(max_completion_tokens=task.spec.model.max_tokens if task.spec.model else 1)
+    with harness_folder(release) as harness, TemporaryDirectory(prefix="pawl-r-") as workdir:
+        return run_rollout(
+            RolloutRequest(
+                task=task.spec,
+                harness=harness,
+                inputs=hidden.inputs,
+                evaluation=evaluation_of(task.spec, task.evaluator, hidden.labels, hidden.ids),
+                upstream=upstream_of(release),
+                gateway_limits=limits,
+                seed=query.campaign.seed,
+                workdir=Path(workdir),
+                runtime=runtime_by(release.binding["runtime"]),
+            )
+        )
+
+
+def _evaluator_code(task: InstalledTask) -> str:
+    return tree_digest(store(ARTIFACTS).root / task.evaluator.manifest["code"])
+
+
+def _note_reading(query: HiddenQuery) -> None:
+    actions.note_event(
+        by=VERIFIER,
+        action="hidden.read",
+        subject=("proposal", query.proposal.ref),
+        facts=Facts(
+            task=query.campaign.task.slug,
+            subject_digest=query.release.digest,
+            detail={"query": query.number, "campaign": query.campaign.ref},
+        ),
+    )
+
+
+@transaction.atomic
+def _fail(row: Verification, reason: str) -> None:
+    actions.finish_verification(proposal=row.query.proposal, passed=False, reason=reason, evidence=(), by=VERIFIER)
+    Verification.objects.filter(pk=row.pk).update(status=Verification.Status.FAILED, bit=False)

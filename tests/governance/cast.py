@@ -1,0 +1,212 @@
+"""A small instance with its people. Every state is reached by the acts themselves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from governance import diffs
+from governance.actions import (
+    EvidenceItem,
+    ProposalDraft,
+    ReleaseDraft,
+    begin_verification,
+    create_person,
+    finish_verification,
+    grant_role,
+    install_pointer,
+    install_policy,
+    install_task,
+    open_proposal,
+    promote,
+    register_release,
+    register_version,
+    review,
+)
+from governance.actors import LOOP, SETUP, VERIFIER, Actor
+from governance.digests import entries_digest, file_list, sha256_hex
+from governance.models import Person, Proposal, Release, Review, Task, Version
+from governance.pointers import evaluator_key, release_key
+from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER
+from governance.submitting import submit_evaluator, submit_policy
+
+PASSWORD = "a long pass phrase for tests"
+REASON = "Because the evidence shows it."
+SEED = {"main.py": ("file", b"print(1)\n"), "settings.toml": ("file", b"votes = 1\n")}
+BETTER = {**SEED, "settings.toml": ("file", b"votes = 3\n")}
+BOLDER = {**SEED, "main.py": ("file", b"print(2)\n")}
+
+Tree = dict[str, tuple[str, bytes]]
+
+
+@dataclass
+class Cast:
+    """The people: a starter (also a reviewer and an operator), two reviewers, two owners, an operator, an outsider."""
+
+    starter: Person
+    rita: Person
+    ravi: Person
+    olga: Person
+    otto: Person
+    operator: Person
+    outsider: Person
+
+    def act(self, name: str) -> Actor:
+        """This person as a signed-in actor."""
+        person: Person = getattr(self, name)
+        return person.actor("session")
+
+
+@dataclass
+class World:
+    """An instance with one task whose seed release is live."""
+
+    cast: Cast
+    task: Task
+    seed: Release
+    evaluator: Version
+
+
+def make_person(name: str, *roles: str) -> Person:
+    """A person with roles, added during set-up."""
+    person = create_person(username=name, password=PASSWORD, by=SETUP)
+    for role in roles:
+        grant_role(person=person, role=role, by=SETUP)
+    return person
+
+
+def make_world() -> World:
+    """Set up the instance; the owners come last, because they end the set-up."""
+    install_policy(by=SETUP)
+    people = {
+        "starter": make_person("starter", REVIEWER, OPERATOR),
+        "rita": make_person("rita", REVIEWER),
+        "ravi": make_person("ravi", REVIEWER),
+        "operator": make_person("operator", OPERATOR),
+        "outsider": make_person("outsider", VIEWER),
+        "otto": make_person("otto"),
+        "olga": make_person("olga", OWNER),
+    }
+    cast = Cast(**people)
+    grant_role(person=cast.otto, role=OWNER, by=cast.act("olga"))
+    task = install_task(spec={"id": "digits", "title": "Digits"}, spec_digest=sha256_hex(b"spec"), by=SETUP)
+    code: Tree = {"evaluate.py": ("file", b"def evaluate(o, l): ...\n")}
+    manifest = {"files": file_list(code), "sources": diffs.sources(code), "hidden_commitment": "h" * 8}
+    evaluator = register_version(
+        kind="evaluator", digest=entries_digest(code), task=task, manifest=manifest, by=SETUP
+    )
+    install_pointer(key=evaluator_key(task), digest=evaluator.digest, reason="First.", by=SETUP)
+    seed = make_release(task, SEED)
+    install_pointer(key=release_key(task), digest=seed.digest, reason="Seed.", by=SETUP)
+    return World(cast, task, seed, evaluator)
+
+
+def make_harness(task: Task, tree: Tree) -> Version:
+    """A registered harness version with its list of files."""
+    return register_version(
+        kind="harness", digest=entries_digest(tree), task=task, manifest={"files": file_list(tree)}, by=LOOP
+    )
+
+
+def make_adapter(task: Task, text: bytes = b"weights") -> Version:
+    """A registered adapter version."""
+    return register_version(kind="adapter", digest=sha256_hex(text), task=task, manifest={"rank": 4}, by=LOOP)
+
+
+def make_release(task: Task, tree: Tree, adapter: Version | None = None) -> Release:
+    """A registered release of this harness tree."""
+    binding = {"base_model": "b" * 64, "tokenizer": "t" * 64, "runtime": "r" * 64}
+    draft = ReleaseDraft(task, make_harness(task, tree), adapter, None, binding, "test")
+    return register_release(draft=draft, by=LOOP)
+
+
+def evidence(old: Tree, new: Tree) -> list[EvidenceItem]:
+    """The least that a release proposal needs."""
+    return [
+        EvidenceItem("comparison", "application/json", b'{"passed": true}'),
+        EvidenceItem("diff", "application/json", json.dumps(diffs.pack(old, new)).encode()),
+    ]
+
+
+def draft_of(world: World, tree: Tree = BETTER, adapter: Version | None = None) -> ProposalDraft:
+    """A proposal to promote a release of this tree; the campaign was started by `starter`."""
+    release = make_release(world.task, tree, adapter)
+    return ProposalDraft(
+        "promote", world.task, release, None, "Three votes", "It votes.", (world.cast.starter.ref,)
+    )
+
+
+def drafted(world: World, tree: Tree = BETTER, adapter: Version | None = None) -> Proposal:
+    """A proposal just opened by the loop."""
+    return open_proposal(draft=draft_of(world, tree, adapter), by=LOOP)
+
+
+def verifying(world: World, tree: Tree = BETTER, adapter: Version | None = None) -> Proposal:
+    """A proposal under verification."""
+    return begin_verification(proposal=drafted(world, tree, adapter), by=VERIFIER)
+
+
+def ready(world: World, tree: Tree = BETTER, adapter: Version | None = None, old: Tree = SEED) -> Proposal:
+    """A verified proposal."""
+    proposal = verifying(world, tree, adapter)
+    return finish_verification(
+        proposal=proposal, passed=True, reason="It is better.", evidence=evidence(old, tree), by=VERIFIER
+    )
+
+
+def say(world: World, name: str, proposal: Proposal, verdict: str = "approve") -> Review:
+    """One verdict by one of the cast, on the subject as it is now."""
+    proposal.refresh_from_db()
+    given = review(
+        proposal=proposal,
+        verdict=verdict,
+        reason=REASON,
+        subject_digest=proposal.subject_digest,
+        by=world.cast.act(name),
+    )
+    proposal.refresh_from_db()
+    return given
+
+
+def approved(world: World, tree: Tree = BETTER, adapter: Version | None = None, old: Tree = SEED) -> Proposal:
+    """A proposal with its quorum."""
+    proposal = ready(world, tree, adapter, old)
+    say(world, "rita", proposal)
+    if proposal.status != "approved":
+        say(world, "ravi", proposal)
+    return proposal
+
+
+def promoted(world: World, tree: Tree = BETTER, adapter: Version | None = None, old: Tree = SEED) -> Proposal:
+    """A proposal that went live."""
+    proposal = approved(world, tree, adapter, old)
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    proposal.refresh_from_db()
+    return proposal
+
+
+def age(proposal: Proposal, **passed: float) -> None:
+    """Let time pass for one proposal and its reviews: move what they say back by a timedelta's arguments."""
+    shift = timedelta(**passed)
+    proposal.refresh_from_db()
+    Proposal.objects.filter(pk=proposal.pk).update(
+        created_at=proposal.created_at - shift,
+        ready_at=proposal.ready_at - shift if proposal.ready_at else None,
+        expires_at=proposal.expires_at - shift if proposal.expires_at else None,
+    )
+    for given in Review.objects.filter(proposal=proposal):
+        Review.objects.filter(pk=given.pk).update(
+            created_at=given.created_at - shift, expires_at=given.expires_at - shift
+        )
+    proposal.refresh_from_db()
+
+
+def now_iso() -> str:
+    """The time now, for messages."""
+    return timezone.now().isoformat()
+
+
+__all__ = ["submit_evaluator", "submit_policy"]
