@@ -153,6 +153,14 @@ def overview() -> str:
 
 def run(argv: list[str]) -> None:
     """Run one command line, or print the overview when it names no command."""
+    try:
+        _ = settings.INSTALLED_APPS  # the first access loads the settings
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(
+            f"The data home cannot be used ({error}); set PAWL_HOME to a folder that this account can write."
+        )
     if len(argv) < 2 or argv[1:] in (["--help"], ["-h"], ["help"]):
         django.setup()
         sys.stdout.write(overview() + "\n")

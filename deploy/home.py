@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
-FOLDERS = ("artifacts", "runtimes", "repos", "hidden", "run", "keys", "logs")
+FOLDERS = ("artifacts", "runtimes", "repos", "hidden", "run", "keys", "logs", "static")
 _MARKER = "home.json"
 _SOCKET_PATH_MAX = 90  # a unix socket's path has at most 107 bytes; names inside the folder need some of them
 

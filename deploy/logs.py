@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+_CHATTY = ("httpx", "httpcore", "git", "asyncio", "optuna", "uvicorn.access", "uvicorn.error")
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -28,7 +29,7 @@ def logging_config(log_file: Path, level: str) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    console = structlog.dev.ConsoleRenderer(colors=False)
+    console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     lines = structlog.processors.JSONRenderer()
     return {
         "version": 1,
@@ -49,8 +50,8 @@ def logging_config(log_file: Path, level: str) -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr", "file"], "level": level},
         "loggers": {
-            name: {"level": "WARNING"}
-            for name in ("httpx", "httpcore", "git", "asyncio", "optuna", "uvicorn.access")
+            **{name: {"level": "WARNING"} for name in _CHATTY},
+            "django.security.DisallowedHost": {"handlers": [], "propagate": False},  # anyone can cause these
         },
     }
 

@@ -65,7 +65,7 @@ INSTALLED_APPS: list[str] = [
 ]
 MIDDLEWARE: list[str] = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "deploy.static.StaticMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -105,8 +105,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "desk:login"
+LOGIN_REDIRECT_URL = "desk:inbox"
 
 # --- data ---
 DATABASES: dict[str, dict[str, Any]] = {"default": env.database(home.database_file())}
@@ -126,7 +126,7 @@ RQ: dict[str, Any] = {"COMMIT_MODE": "on_db_commit"}
 
 # --- static files (served from the applications' folders; `collectstatic` is optional) ---
 STATIC_URL = "static/"
-STATIC_ROOT: Path = REPO / "staticfiles"
+STATIC_ROOT: Path = home.folder("static")
 STATICFILES_DIRS: list[Path] = [folder for folder in [REPO / "static"] if folder.is_dir()]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -136,4 +136,8 @@ LOG_LEVEL: str = env.text("PAWL_LOG_LEVEL", "INFO").upper()
 LOGGING: dict[str, Any] = logging_config(home.folder("logs") / "pawl.log", LOG_LEVEL)
 
 # --- command line: errors that end a command with one sentence instead of a traceback ---
-CLI_ERRORS: tuple[str, ...] = ("governance.errors.GovernanceError", "loop.errors.LoopError")
+CLI_ERRORS: tuple[str, ...] = (
+    "governance.errors.GovernanceError",
+    "loop.errors.LoopError",
+    "deploy.services.ServiceError",
+)

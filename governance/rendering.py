@@ -100,7 +100,9 @@ def render_file(packed: bytes, index: int, view: View) -> SafeString:
         shown_to = hunk.old_start + hunk.old_count
     body.append(_gap(len(blobs.old) + 1 - shown_to if blobs.old else 0))
     rows = "".join(body)
-    return mark_safe(f'<table class="diff diff-{view}">{columns}<tbody>{rows}</tbody></table>')  # parts are escaped
+    return mark_safe(
+        f'<table class="diff diff-{view}">{columns}<tbody>{rows}</tbody></table>'
+    )  # parts are escaped
 
 
 @lru_cache(maxsize=32)
@@ -125,7 +127,9 @@ def _without_lines(file: FileDiff) -> SafeString:
     if "binary" in file.flags or "oversize" in file.flags:
         sentence = f"{visible(file.path)} cannot be shown as lines; compare its digests: "
         digests = f"{file.old_sha256 or 'absent'} → {file.new_sha256 or 'absent'}"
-        return mark_safe(f'<p class="body break">{sentence}<code>{digests}</code></p>')  # hex digests, escaped path
+        return mark_safe(
+            f'<p class="body break">{sentence}<code>{digests}</code></p>'
+        )  # hex digests, escaped path
     modes = f"{file.old_mode or 'absent'} → {file.new_mode or 'absent'}"
     return mark_safe(f'<p class="body">No line differs; the mode changes: {visible(modes)}.</p>')  # escaped
 

@@ -23,7 +23,9 @@ def sign_in(username: str | None) -> Actor:
     password = os.environ.get("PAWL_PASSWORD") or ask_password(f"Password of {username}: ", "PAWL_PASSWORD")
     user = authenticate(username=username, password=password)
     if user is None:
-        raise NotAllowed(f"Name and password of {username!r} do not fit together, or the account is not active.")
+        raise NotAllowed(
+            f"Name and password of {username!r} do not fit together, or the account is not active."
+        )
     person = person_for_user(user)
     if person is None:
         raise NotAllowed(f"The account {username!r} belongs to no person known here; it has no say.")

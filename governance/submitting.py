@@ -44,7 +44,9 @@ def submit_policy(*, text: str, summary: str, by: Actor) -> Proposal:
     draft = ProposalDraft("policy", None, None, version, f"Policy {policy.name} {policy.version}", summary)
     trees = ({"policy.toml": ("file", policy_text(old).encode())}, {"policy.toml": ("file", data)})
     not_tested = ["Nothing was replayed under the new rules; read them line by line."]
-    return _submit(draft, by, "The policy reads as TOML and keeps the floors.", diffs.pack(*trees), not_tested)
+    return _submit(
+        draft, by, "The policy reads as TOML and keeps the floors.", diffs.pack(*trees), not_tested
+    )
 
 
 def submit_evaluator(*, task: Task, folder: Path, summary: str, by: Actor) -> Proposal:
@@ -56,7 +58,7 @@ def submit_evaluator(*, task: Task, folder: Path, summary: str, by: Actor) -> Pr
     if "evaluate.py" not in tree:
         raise BadInput(f"{folder} has no evaluate.py; give the evaluator's folder.")
     if sum(len(data) for _, data in tree.values()) > MAX_EVALUATOR_BYTES:
-        raise BadInput(f"{folder} is larger than {MAX_EVALUATOR_BYTES:,} bytes; an evaluator is code, labels stay apart.")
+        raise BadInput(f"{folder} is larger than {MAX_EVALUATOR_BYTES:,} bytes; labels stay apart from it.")
     old = evaluator_in_force(task)
     manifest = {
         "files": file_list(tree),
@@ -64,7 +66,12 @@ def submit_evaluator(*, task: Task, folder: Path, summary: str, by: Actor) -> Pr
         "hidden_commitment": old.manifest.get("hidden_commitment", ""),
     }
     version = register_version(
-        kind=Version.Kind.EVALUATOR, digest=entries_digest(tree), task=task, parent=old, manifest=manifest, by=by
+        kind=Version.Kind.EVALUATOR,
+        digest=entries_digest(tree),
+        task=task,
+        parent=old,
+        manifest=manifest,
+        by=by,
     )
     draft = ProposalDraft("evaluator", task, None, version, f"New evaluator for {task.slug}", summary)
     not_tested = ["The live release was not scored under the new evaluator."]
@@ -74,7 +81,9 @@ def submit_evaluator(*, task: Task, folder: Path, summary: str, by: Actor) -> Pr
     return _submit(draft, by, "The evaluator has its evaluate.py.", packed, not_tested)
 
 
-def _submit(draft: ProposalDraft, by: Actor, reason: str, diff: dict[str, Any], not_tested: list[str]) -> Proposal:
+def _submit(
+    draft: ProposalDraft, by: Actor, reason: str, diff: dict[str, Any], not_tested: list[str]
+) -> Proposal:
     """Open, verify and hand over; a proposal that got so far already is returned as it is."""
     proposal = open_proposal(draft=draft, by=by)
     if proposal.status == Status.DRAFT:

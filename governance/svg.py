@@ -58,9 +58,8 @@ def interval_plot(
     if smallest_gain is not None:
         at = x(smallest_gain)
         parts.append(element("line", {"class": "bar-min", "x1": at, "x2": at, "y1": 12, "y2": 48}))
-        if abs(at - x(0.0)) > 30:
-            text = f"needed {smallest_gain:+.3g}"
-            parts.append(element("text", {"class": "tick", "x": at, "y": 62, "text-anchor": "middle"}, text))
+        text = f"needed {smallest_gain:+.3g}"
+        parts.append(element("text", {"class": "tick", "x": at, "y": 8, "text-anchor": "middle"}, text))
     tone = "good" if low > 0 else "bad" if high < 0 else "unsure"
     parts += [
         element("line", {"class": f"range {tone}", "x1": x(low), "x2": x(high), "y1": 30, "y2": 30}),
@@ -68,4 +67,4 @@ def interval_plot(
         element("line", {"class": f"cap {tone}", "x1": x(high), "x2": x(high), "y1": 24, "y2": 36}),
         element("circle", {"class": f"point {tone}", "cx": x(value), "cy": 30, "r": 5}),
     ]
-    return element("svg", {"class": "interval", "viewBox": "0 0 400 68", "role": "img"}, join(parts))
+    return element("svg", {"class": "interval", "viewBox": "0 -4 400 70", "role": "img"}, join(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
+from governance import api
 from governance.views import audit, inbox, proposals, versions
 
 app_name = "desk"
@@ -22,4 +23,6 @@ urlpatterns = [
     path("audit/", audit.audit_list, name="audit"),
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:seq>/", audit.audit_entry, name="audit-entry"),
+    path("api/v1/audit/checkpoint", api.audit_checkpoint, name="api-checkpoint"),
+    path("api/v1/audit/entries", api.audit_entries, name="api-entries"),
 ]

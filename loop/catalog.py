@@ -169,7 +169,9 @@ def _outputs(table: Table) -> OutputSchema:
     declared = table.table("fields")
     if not declared.values or "id" in declared.values:
         raise table.error("fields", "must declare at least one field, and not id, which is always there")
-    return OutputSchema(table.file_name("file"), {name: _field(declared.table(name)) for name in declared.values})
+    return OutputSchema(
+        table.file_name("file"), {name: _field(declared.table(name)) for name in declared.values}
+    )
 
 
 def _field(table: Table) -> FieldSpec:

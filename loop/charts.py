@@ -30,8 +30,8 @@ class ScorePoint:
 def score_chart(points: Sequence[ScorePoint], *, metric: str, direction: Direction) -> SafeString:
     """Score by generation: one mark for each candidate and a step line through the best kept so far.
 
-    Circles are harness changes, squares weight updates; kept marks are filled, others hollow. A generation
-    without a score is a cross on the axis. Empty when there are no points.
+    Circles are harness changes, squares weight updates; kept marks are filled, others hollow. A finished
+    generation without a score is a cross on the axis. Empty when there are no points.
     """
     if not points:
         return SafeString()
@@ -90,9 +90,7 @@ def best_so_far(points: Sequence[ScorePoint], direction: Direction) -> list[floa
     return found
 
 
-def _best_line(
-    points: Sequence[ScorePoint], direction: Direction, x: Scale, y: Scale
-) -> SafeString:
+def _best_line(points: Sequence[ScorePoint], direction: Direction, x: Scale, y: Scale) -> SafeString:
     path: list[str] = []
     for point, best in zip(points, best_so_far(points, direction), strict=True):
         if best is not None:
@@ -106,6 +104,8 @@ def _mark(point: ScorePoint, x: float, y: float | None) -> SafeString:
     text = f"Generation {point.number}: {point.lever or 'start'}, {score}, {point.verdict}"
     title = element("title", {}, text)
     css = f"mark {'weights' if point.lever == 'weights' else 'harness'} {point.verdict}"
+    if y is None and point.verdict == "open":
+        return SafeString()
     if y is None:
         cross = f"M{x - 4:.1f} {BOTTOM - 4} l8 8 m0 -8 l-8 8"
         return element("path", {"class": "mark none", "d": cross}, title)

@@ -96,12 +96,12 @@ def allowed_levers(turn: Turn) -> frozenset[Lever]:
 
 def history(turn: Turn) -> tuple[HistoryRow, ...]:
     """The campaign's finished generations with a lever, oldest first."""
-    done = turn.campaign.generations.filter(step=Generation.Step.DONE, number__gt=0).exclude(lever="")
+    done = turn.campaign.generations.filter(step=Generation.Step.DONE).exclude(lever="")
     return tuple(
         HistoryRow(
             generation=row.number,
             lever=Lever(row.lever),
-            accepted=row.verdict == Generation.Verdict.KEPT,
+            accepted=row.verdict in (Generation.Verdict.KEPT, Generation.Verdict.BASELINE),
             reason=row.reason,
             score_before=row.score_before,
             score=row.score_after,

@@ -75,7 +75,11 @@ def budget_bars(campaign: Campaign, generations: int, hidden_queries: int) -> li
 
 def contract_facts(campaign: Campaign) -> list[tuple[str, str]]:
     """The contract without its budgets, as label and text."""
-    rest = {key: value for key, value in campaign.contract.items() if key != "budgets" and value not in ({}, "", None)}
+    rest = {
+        key: value
+        for key, value in campaign.contract.items()
+        if key != "budgets" and value not in ({}, "", None)
+    }
     return [(key.replace("_", " "), _plain(value)) for key, value in rest.items()]
 
 
@@ -87,7 +91,9 @@ def direction_of(campaign: Campaign) -> Direction:
 def chart_of(campaign: Campaign, generations: Sequence[Generation]) -> SafeString:
     """The score chart of a campaign."""
     points = [ScorePoint(row.number, row.score_after, row.lever, row.verdict) for row in generations]
-    return score_chart(points, metric=str(campaign.contract.get("metric", "score")), direction=direction_of(campaign))
+    return score_chart(
+        points, metric=str(campaign.contract.get("metric", "score")), direction=direction_of(campaign)
+    )
 
 
 def seconds_of(generation: Generation) -> float:
@@ -185,9 +191,17 @@ def _json(value: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
-    return _json(value) if isinstance(value, dict) else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return (
+        _json(value)
+        if isinstance(value, dict)
+        else f"{value:.6g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +37,7 @@ PLACEHOLDER_KEY = "none"
 class RolloutRequest:
     """What to run. `inputs` becomes /in; without `evaluation` there is no score; without `upstream` no model.
 
-    `workdir` is an existing folder; the collected outputs stay in its subfolder `outputs`.
+    `workdir` is an existing folder; the collected outputs stay in its subfolder `outputs`. `on_session` is given the open gateway session, to show progress from.
     """
 
     task: TaskSpec
@@ -49,6 +49,7 @@ class RolloutRequest:
     evaluation: Evaluation | None = None
     upstream: Upstream | None = None
     gateway_limits: GatewayLimits = GatewayLimits()
+    on_session: Callable[[GatewaySession], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ class RolloutReport:
             "items": dict(self.score.items) if self.score else {},
             "log_tail": self.log_tail,
             "usage": {name: getattr(usage, name) for name in Usage.__slots__},
-            "outputs": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.outputs],
+            "outputs": [
+                {"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.outputs
+            ],
         }
 
 
@@ -132,6 +135,8 @@ def _run(request: RolloutRequest, backend: SandboxBackend, probe: Probe) -> Roll
     shutil.rmtree(outputs, ignore_errors=True)
     outputs.mkdir()
     with tempfile.TemporaryDirectory(prefix="sbx-") as folder, _gateway(request, Path(folder)) as session:
+        if session is not None and request.on_session is not None:
+            request.on_session(session)
         result = backend.run(_spec(request, Path(folder) / "llm.sock" if session else None), outputs)
     if session is None:
         return _report(result, probe, ())
@@ -196,7 +201,9 @@ def _blame_budget(result: SandboxResult, limit_hit: str) -> SandboxResult:
     return replace(result, outcome=Outcome.LIMIT, reason=f"{limit_hit} {result.reason}")
 
 
-def _scored(report: RolloutReport, backend: SandboxBackend, evaluation: Evaluation, outputs: Path) -> RolloutReport:
+def _scored(
+    report: RolloutReport, backend: SandboxBackend, evaluation: Evaluation, outputs: Path
+) -> RolloutReport:
     try:
         return replace(report, score=score_outputs(backend, evaluation, outputs))
     except OutputRejected as error:

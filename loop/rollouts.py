@@ -13,7 +13,7 @@ from django.db import transaction
 from governance.digests import json_digest
 from governance.models import Release
 from loop.errors import SandboxError
-from loop.gateway import GatewayLimits
+from loop.gateway import GatewayLimits, GatewaySession
 from loop.installed import InstalledTask, harness_folder, runtime_by, upstream_of
 from loop.models import Campaign, Generation, Rollout, Step
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
@@ -30,7 +30,7 @@ class Purpose:
     campaign: Campaign
     generation: Generation | None
     seed: int
-    on_call: Callable[[int], None] | None = None
+    on_session: Callable[[GatewaySession], None] | None = None
 
 
 def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose) -> Rollout:
@@ -63,7 +63,7 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
                 seed=purpose.seed,
                 workdir=Path(workdir),
                 runtime=runtime_by(release.binding["runtime"]),
-                on_call=purpose.on_call,
+                on_session=purpose.on_session,
             )
         )
     if report.outcome is Outcome.SANDBOX_ERROR:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ MANIFEST = "runtime.json"
 PYTHON_FOLDER = f"python{sys.version_info.major}.{sys.version_info.minor}"
 SITE_PACKAGES = Path("lib") / PYTHON_FOLDER / "site-packages"
 INSTALL_TIMEOUT_S = 1800
+# Only exact versions from an index: pip would build, and so run, what comes from a path, an address or git.
+LOCKED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?\s*==\s*[A-Za-z0-9.+!_-]+(\s*;[^#]*)?")
+HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,33 @@ def _build(requirements: Path | None, digest: str, target: Path) -> None:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def check_requirements(requirements: Path) -> None:
+    """Raises TaskError unless every line is `name==version`, with an optional marker and hashes."""
+    text = requirements.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in text.splitlines():
+        rest = HASH.sub("", line.split("#")[0]).strip()
+        if rest and not LOCKED.fullmatch(rest):
+            raise TaskError(f"{requirements}: {rest[:80]!r} is not a locked package; write name==version.")
+
+
 def _install(requirements: Path, site: Path) -> None:
+    check_requirements(requirements)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile"]
-    command += ["--disable-pip-version-check", "--only-binary", ":all:", "--target", str(site), "-r", str(requirements)]
+    command += [
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        "--target",
+        str(site),
+        "-r",
+        str(requirements),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise TaskError(f"{requirements} was not installed within {INSTALL_TIMEOUT_S} s; try again.") from None
+        raise TaskError(
+            f"{requirements} was not installed within {INSTALL_TIMEOUT_S} s; try again."
+        ) from None
     if done.returncode != 0:
         words = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
         raise TaskError(f"The packages of {requirements} cannot be installed: {words[-1]}")

@@ -25,7 +25,9 @@ from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec, Score
 
 RESULT_FILE = "result.json"
 SHIM = Path(__file__).with_name("evaluator_shim.py")
-EVALUATOR_LIMITS = Limits(wall_s=300.0, cpu_s=300, memory_mib=2048, address_space_mib=8192, out_mib=64, file_mib=32)
+EVALUATOR_LIMITS = Limits(
+    wall_s=300.0, cpu_s=300, memory_mib=2048, address_space_mib=8192, out_mib=64, file_mib=32
+)
 LOG_LINES_SHOWN = 1
 
 
@@ -59,7 +61,9 @@ def score_outputs(backend: SandboxBackend, evaluation: Evaluation, outputs_dir: 
         result = backend.run(_spec(evaluation, order, outputs_dir), collected)
         answer = _read_answer(result, collected / RESULT_FILE)
     if tree_digest(evaluation.evaluator_dir) != before:
-        raise EvaluatorError(f"The evaluator of {evaluation.task.id} changed while it ran; its score is discarded.")
+        raise EvaluatorError(
+            f"The evaluator of {evaluation.task.id} changed while it ran; its score is discarded."
+        )
     return check_result(answer, evaluation.task.metric, evaluation.expected_ids)
 
 
@@ -80,7 +84,9 @@ def check_result(result: Any, metric: Metric, expected_ids: tuple[str, ...]) -> 
     if value is None:
         raise EvaluatorError(f"The evaluator returned no metric named {metric.name}.")
     if not metric.low <= value <= metric.high:
-        raise EvaluatorError(f"The metric {metric.name} = {value!r} lies outside [{metric.low:g}, {metric.high:g}].")
+        raise EvaluatorError(
+            f"The metric {metric.name} = {value!r} lies outside [{metric.low:g}, {metric.high:g}]."
+        )
     return Score(value=value, items=items, metrics=metrics)
 
 
@@ -89,7 +95,9 @@ def _numbers(value: Any, name: str, bounds: tuple[float, float]) -> dict[str, fl
         raise EvaluatorError(f"The evaluator's {name} are a {type(value).__name__}, not an object.")
     for key, number in value.items():
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise EvaluatorError(f"The evaluator's {name} hold {ascii(number)[:40]} for {key}, not a finite number.")
+            raise EvaluatorError(
+                f"The evaluator's {name} hold {ascii(number)[:40]} for {key}, not a finite number."
+            )
         if not bounds[0] <= number <= bounds[1]:
             raise EvaluatorError(f"The evaluator's {name} hold {number!r} for {key}, outside their range.")
     return {key: float(number) for key, number in value.items()}

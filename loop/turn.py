@@ -10,6 +10,7 @@ from governance.models import Release
 from loop.agents.backends.base import AgentBackend
 from loop.contract import Contract, Spent
 from loop.errors import Fenced
+from loop.gateway import GatewaySession
 from loop.installed import InstalledTask
 from loop.leases import Lease, every
 from loop.models import AgentCall, Campaign, Generation, Rollout
@@ -38,15 +39,15 @@ class Turn:
 
     def roll_out(self, release: Release, split: str) -> Rollout:
         """The rollout of a release on a public split in this campaign, showing its model calls as they come."""
-        calls = 0
+        sessions: list[GatewaySession] = []
 
-        def count(done: int) -> None:
-            nonlocal calls
-            calls = done
+        def show() -> None:
+            calls = sum(len(session.calls) for session in sessions)
+            self.show(f"rolling out on {split}: {calls} model calls", calls)
 
         known = set(Rollout.objects.filter(campaign=self.campaign).values_list("pk", flat=True))
-        purpose = Purpose(self.campaign, self.generation, self.contract.seed, count)
-        with every(1.0, lambda: self.show(f"rolling out on {split}: {calls} model calls", calls)):
+        purpose = Purpose(self.campaign, self.generation, self.contract.seed, sessions.append)
+        with every(1.0, show):
             row = roll_out(self.task, release, split, purpose)
         if row.pk not in known:
             self.use(tokens=row.usage["tokens"], cost_usd=row.usage["cost_usd"])

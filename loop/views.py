@@ -107,7 +107,11 @@ def _with_progress(rows: QuerySet[Campaign]) -> QuerySet[Campaign]:
 def _summary(campaign: Campaign) -> dict[str, Any]:
     turns: Sequence[Generation] = campaign.turns  # type: ignore[attr-defined]  # prefetched by _with_progress
     budget = campaign.contract.get("budgets", {}).get("generations")
-    known = [turn.score_after for turn in turns if turn.verdict in ("baseline", "kept") and turn.score_after is not None]
+    known = [
+        turn.score_after
+        for turn in turns
+        if turn.verdict in ("baseline", "kept") and turn.score_after is not None
+    ]
     pick = max if presenters.direction_of(campaign) == "maximize" else min
     return {
         "campaign": campaign,
@@ -121,7 +125,9 @@ def _summary(campaign: Campaign) -> dict[str, Any]:
 
 
 def _live(campaign: Campaign) -> dict[str, Any]:
-    rollouts = Prefetch("rollouts", Rollout.objects.order_by("pk").only("generation", "split", "outcome", "score"))
+    rollouts = Prefetch(
+        "rollouts", Rollout.objects.order_by("pk").only("generation", "split", "outcome", "score")
+    )
     turns = list(campaign.generations.order_by("number").prefetch_related(rollouts))
     jobs = TrainingJob.objects.filter(generation__campaign=campaign).order_by("generation__number")
     queries = list(
@@ -134,7 +140,14 @@ def _live(campaign: Campaign) -> dict[str, Any]:
         "campaign": campaign,
         "running": campaign.status == Campaign.Status.RUNNING,
         "bars": presenters.budget_bars(campaign, done, len(queries)),
-        "turns": [{"row": turn, "seconds": presenters.seconds_of(turn)} for turn in turns],
+        "turns": [
+            {
+                "row": turn,
+                "seconds": presenters.seconds_of(turn),
+                "why": turn.reason or turn.decision.get("reason", ""),
+            }
+            for turn in turns
+        ],
         "current": next((turn for turn in reversed(turns) if turn.step != Generation.Step.DONE), None),
         "chart": presenters.chart_of(campaign, turns),
         "metric": campaign.contract.get("metric", "score"),

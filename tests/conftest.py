@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from deploy.home import REPO
+
+_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences", "live_server"})
+
+Manage = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flushable_append_only_tables() -> None:
+    """Let transactional tests empty the tables that refuse it otherwise."""
+    from tests.append_only import let_tests_flush  # needs Django's settings, which are there by now
+
+    let_tests_flush()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that touch the database, so that they can be run again on PostgreSQL."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db") or fixtures & _DATABASE_FIXTURES:
+            item.add_marker(pytest.mark.database)
 
 
 @pytest.fixture
@@ -14,12 +40,34 @@ def pawl_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences", "live_server"})
+@pytest.fixture
+def service_env(pawl_home: Path) -> dict[str, str]:
+    """The environment of a real service process with a data home of its own (SQLite, private queue)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PAWL_TEST")}
+    kept.pop("DATABASE_URL", None)
+    return {
+        **kept,
+        "PAWL_HOME": str(pawl_home),
+        "PAWL_BOOTSTRAP": "0",
+        "DJANGO_SETTINGS_MODULE": "deploy.settings",
+        "PYTHONPATH": str(REPO),
+    }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that touch the database, so that they can be run again on PostgreSQL."""
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("django_db") or fixtures & _DATABASE_FIXTURES:
-            item.add_marker(pytest.mark.database)
+@pytest.fixture
+def manage(service_env: dict[str, str]) -> Manage:
+    """Call a command in a process of its own: `manage("doctor", "--json", timeout=60, REDIS_URL="...")`."""
+
+    def call(*args: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(REPO / "manage.py"), *args],
+            env={**service_env, **environment},
+            cwd=REPO,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return call

@@ -10,9 +10,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance.actors import CLOCK, Actor
-from governance.audit.log import Facts, record
+from governance.audit.log import Facts, lock_head, record
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
-from governance.models import AuditEntry, AuditHead, Person, Proposal, Task
+from governance.models import AuditEntry, Person, Proposal, Task
 from governance.policy import policy_facts
 from governance.rules import check_may_move, words
 from governance.subjects import current_subject, what_moved
@@ -48,7 +48,7 @@ def act(action: str, *, durable: bool = False) -> Callable[[Callable[P, R]], Cal
 
 def _take_turn() -> None:
     """Wait until no other act is under way: acts follow one another, as their entries do, and never deadlock."""
-    AuditHead.objects.select_for_update().filter(pk=1).first()
+    lock_head()
 
 
 def _record_refusal(action: str, arguments: Mapping[str, Any], refusal: NotAllowed | Stale) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -125,5 +126,9 @@ def _make_others_stale(proposal: Proposal, entry: AuditEntry) -> None:
     """What was open over the same pointer, under the same evaluator or under the old policy has lost its ground."""
     what = {"release": "live release", "evaluator": "evaluator in force", "policy": "policy in force"}
     kind = kind_of(proposal.key)
-    condition = {"release": {"key": proposal.key}, "evaluator": {"task": proposal.task}, "policy": {}}[kind]
-    lapse_all(condition, f"The {what[kind]} moved: {proposal.title}.", cause=str(entry.entry()["id"]))
+    conditions: dict[str, dict[str, Any]] = {
+        "release": {"key": proposal.key},
+        "evaluator": {"task": proposal.task},
+        "policy": {},
+    }
+    lapse_all(conditions[kind], f"The {what[kind]} moved: {proposal.title}.", cause=str(entry.entry()["id"]))

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils import timezone
 
@@ -13,12 +14,12 @@ from governance import diffs
 from governance.actions.base import act, check_reason, locked, move, note
 from governance.actors import Actor
 from governance.digests import sha256_hex
-from governance.errors import BadInput, NotAllowed, SubjectMoved
+from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.lanes import Change, changed_paths, classify
 from governance.models import Evidence, Proposal, Release, Task, Version
 from governance.pointers import POLICY_KEY, current_digest, evaluator_in_force, evaluator_key, release_key
-from governance.policy import Envelope, policy_in_force
-from governance.rules import check_is_verifier, check_may_propose, check_may_withdraw
+from governance.policy import Envelope, Policy, policy_in_force
+from governance.rules import check_is_verifier, check_may_propose, check_may_withdraw, words
 from governance.subjects import current_subject, subject_digest
 from governance.transitions import OPEN, Status
 
@@ -114,10 +115,31 @@ def finish_verification(
     """
     check_is_verifier(by)
     proposal = locked(proposal)
+    if proposal.status != Status.VERIFYING:
+        raise Stale(f"This proposal is {words(proposal.status)}, so its verification cannot end now.")
     if current_digest(proposal.key) != proposal.base:
         raise SubjectMoved("The live version moved during the verification, which is void.", proposal.pk)
-    for item in evidence:
-        Evidence.objects.create(
+    listed = _keep(proposal, evidence)
+    policy, _ = policy_in_force()
+    lane, lane_reason = _lane(
+        _draft_of(proposal), proposal.base, policy.envelope, _diff_of(proposal, evidence)
+    )
+    proposal.lane, proposal.lane_reason = lane, lane_reason
+    missing = sorted({*policy.lane(lane).evidence} - {item.name for item in evidence})
+    if passed and (missing or not evidence):
+        passed = False
+        reason = f"It passed, but without evidence: {', '.join(missing) or 'none was handed in'}."
+    if passed:
+        return _make_ready(proposal, policy, reason, listed, by)
+    move(proposal, Status.FAILED, lane=lane, lane_reason=lane_reason, status_reason=reason)
+    note(by, "proposal.failed", proposal, reason=reason, evidence=listed)
+    return proposal
+
+
+def _keep(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple[dict[str, Any], ...]:
+    """Copy the evidence onto the proposal; returns it as an entry lists it, sorted by name."""
+    rows = [
+        Evidence(
             proposal=proposal,
             name=item.name,
             media_type=item.media_type,
@@ -125,48 +147,51 @@ def finish_verification(
             size=len(item.body),
             body=item.body,
         )
-    policy, _ = policy_in_force()
-    lane, lane_reason = _lane(
-        _draft_of(proposal), proposal.base, policy.envelope, _diff_of(proposal, evidence)
-    )
-    fields = {"lane": lane, "lane_reason": lane_reason, "status_reason": reason}
-    missing = sorted({*policy.lane(lane).evidence} - {item.name for item in evidence})
-    listed = tuple(
-        {
-            "name": item.name,
-            "digest": sha256_hex(item.body),
-            "media_type": item.media_type,
-            "size": len(item.body),
-        }
         for item in sorted(evidence, key=lambda item: item.name)
+    ]
+    for row in rows:
+        row.save(force_insert=True)
+    return tuple(
+        {"name": row.name, "digest": row.sha256, "media_type": row.media_type, "size": row.size}
+        for row in rows
     )
-    if passed and evidence and not missing:
-        subject = current_subject(proposal)
-        now = timezone.now()
-        fields |= {
-            "subject": subject,
-            "subject_digest": subject_digest(subject),
-            "ready_at": now,
-            "expires_at": now + policy.proposals_expire,
-        }
-        move(proposal, Status.READY, **fields)
-        detail = {
-            "kind": str(proposal.kind),
-            "key": proposal.key,
-            "lane": lane,
-            "lane_reason": lane_reason,
-            "excluded": proposal.excluded,
-            "subject": subject,
-        }
-        known = {"before": proposal.base, "after": proposal.target, "evidence": listed, "detail": detail}
-        note(by, "proposal.ready", proposal, reason=reason, **known)
-        return proposal
-    if passed:
-        fields["status_reason"] = (
-            f"It passed, but without evidence: {', '.join(missing) or 'none was handed in'}."
-        )
-    move(proposal, Status.FAILED, **fields)
-    note(by, "proposal.failed", proposal, reason=fields["status_reason"], evidence=listed)
+
+
+def _make_ready(
+    proposal: Proposal, policy: Policy, reason: str, listed: tuple[dict[str, Any], ...], by: Actor
+) -> Proposal:
+    """Fix the subject: from here on it is what people decide about."""
+    subject = current_subject(proposal)
+    now = timezone.now()
+    move(
+        proposal,
+        Status.READY,
+        lane=proposal.lane,
+        lane_reason=proposal.lane_reason,
+        status_reason=reason,
+        subject=subject,
+        subject_digest=subject_digest(subject),
+        ready_at=now,
+        expires_at=now + policy.proposals_expire,
+    )
+    detail = {
+        "kind": str(proposal.kind),
+        "key": proposal.key,
+        "lane": proposal.lane,
+        "lane_reason": proposal.lane_reason,
+        "excluded": proposal.excluded,
+        "subject": subject,
+    }
+    note(
+        by,
+        "proposal.ready",
+        proposal,
+        before=proposal.base,
+        after=proposal.target,
+        reason=reason,
+        evidence=listed,
+        detail=detail,
+    )
     return proposal
 
 

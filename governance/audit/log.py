@@ -58,6 +58,7 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
         raise AuditError(f"The entry {action} was not written: call record() inside transaction.atomic().")
     if facts.outcome not in OUTCOMES:
         raise AuditError(f"The entry {action} has outcome {facts.outcome!r}; use allowed, denied or failed.")
+    _check_widths(by, action, subject, facts)
     seq = _next_seq()
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
@@ -95,6 +96,24 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
         object_id=subject[1],
         task=facts.task,
     )
+
+
+def _check_widths(by: Actor, action: str, subject: tuple[str, str], facts: Facts) -> None:
+    """Raises AuditError for a text that its column cannot hold, on databases that would cut or take it too."""
+    texts = {
+        "action": action,
+        "actor": by.ref,
+        "object_type": subject[0],
+        "object_id": subject[1],
+        "task": facts.task,
+    }
+    for name, text in texts.items():
+        limit = AuditEntry._meta.get_field(name).max_length
+        if limit is not None and len(text) > limit:
+            what = name.replace("_", " ")
+            raise AuditError(
+                f"The entry {action[:64]} has {len(text)} characters as its {what}; {limit} fit."
+            )
 
 
 def lock_head() -> int:

@@ -30,7 +30,7 @@ def safe_cell(value: str) -> str:
 def events_csv(rows: Iterable[Row]) -> bytes:
     """One line for each entry, with its number and leaf hash."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for leaf, entry in rows:
         values = {

@@ -26,7 +26,9 @@ def visible(value: object) -> SafeString:
 @register.filter
 def digest(value: str) -> SafeString:
     """The first 12 characters of a digest, the whole of it on hover."""
-    return format_html('<span class="digest" title="{}">{}</span>', value, value[:12]) if value else SafeString()
+    return (
+        format_html('<span class="digest" title="{}">{}</span>', value, value[:12]) if value else SafeString()
+    )
 
 
 @register.filter
@@ -93,7 +95,9 @@ def words(value: str) -> str:
 @register.filter
 def pretty(value: Any) -> str:
     """Any JSON value as indented text, or a plain text as it is."""
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    return (
+        value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    )
 
 
 @register.filter
@@ -101,3 +105,37 @@ def one_line(value: object) -> str:
     """The start of a text on one line, for summaries."""
     text = " ".join(str(value).split())
     return text if len(text) <= 160 else f"{text[:159]}\u2026"
+
+
+@register.filter
+def pvalue(value: object) -> str:
+    """A probability with 3 significant digits; small ones in powers of ten."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "unknown"
+    return f"{value:.3g}" if value == 0 or value >= 1e-4 else f"{value:.1e}"
+
+
+@register.filter
+def minus(value: object, other: object) -> float | None:
+    """The difference of two numbers; None when one of them is unknown."""
+    if isinstance(value, (int, float)) and isinstance(other, (int, float)):
+        return float(value) - float(other)
+    return None
+
+
+@register.filter
+def count(value: float) -> str:
+    """A whole number with thousands separated."""
+    return f"{value:,.0f}"
+
+
+@register.filter
+def unlocal(value: float) -> str:
+    """A number as HTML attributes want it."""
+    return f"{value:.6g}"
+
+
+@register.filter
+def split_words(value: str) -> list[str]:
+    """The words of a text, for short fixed lists in templates."""
+    return value.split()

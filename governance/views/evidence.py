@@ -43,7 +43,9 @@ def cards(evidence: Sequence[Evidence]) -> list[Card]:
     """All evidence except the diff, in a fixed order, unknown names last."""
     rank = {name: at for at, name in enumerate(_ORDER)}
     shown = [item for item in evidence if item.name != "diff"]
-    return [_card(item) for item in sorted(shown, key=lambda item: (rank.get(item.name, len(rank)), item.name))]
+    return [
+        _card(item) for item in sorted(shown, key=lambda item: (rank.get(item.name, len(rank)), item.name))
+    ]
 
 
 def read_json(item: Evidence) -> Any:
@@ -121,7 +123,10 @@ def _attribution(data: Any) -> tuple[str, dict[str, Any]]:
         for cell in cells
         if isinstance(cell, dict)
     }
-    rows = [(harness, [(adapter, found.get((harness, adapter))) for adapter in ("old", "new")]) for harness in ("old", "new")]
+    rows = [
+        (harness, [(adapter, found.get((harness, adapter))) for adapter in ("old", "new")])
+        for harness in ("old", "new")
+    ]
     return "attribution", {"rows": rows, "base": found.get(("old", "old"))}
 
 

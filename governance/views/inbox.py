@@ -42,8 +42,12 @@ def inbox(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         policy: Policy | None = policy_in_force()[0]
     except BadInput as missing:
         return render(request, "desk/inbox.html", {"here": "inbox", "no_policy": str(missing)})
-    open_ones = list(_listed(Proposal.objects.filter(status__in=OPEN) | Proposal.objects.filter(review_due=True))[:LISTED])
-    decided = list(_listed(Proposal.objects.exclude(status__in=OPEN).filter(review_due=False), "-changed_at")[:DECIDED])
+    open_ones = list(
+        _listed(Proposal.objects.filter(status__in=OPEN) | Proposal.objects.filter(review_due=True))[:LISTED]
+    )
+    decided = list(
+        _listed(Proposal.objects.exclude(status__in=OPEN).filter(review_due=False), "-changed_at")[:DECIDED]
+    )
     deltas = _deltas([*open_ones, *decided])
     rows = [_row(proposal, visitor, policy, deltas) for proposal in open_ones]
     context: dict[str, Any] = {

@@ -31,7 +31,9 @@ class Need:
     sentence: str
 
 
-def needs_of(proposal: Proposal, standing: rules.Standing, evidence: list[Evidence], blind: bool) -> list[Need]:
+def needs_of(
+    proposal: Proposal, standing: rules.Standing, evidence: list[Evidence], blind: bool
+) -> list[Need]:
     """Every requirement in the order in which it comes up. `blind` hides how others judged, not that they did."""
     if proposal.status in _ENDED:
         said = [Need("info", proposal.status_reason)] if proposal.status_reason else []
@@ -75,7 +77,9 @@ def _approvals(proposal: Proposal, standing: rules.Standing, blind: bool) -> Nee
     if blind:
         given = proposal.reviews.filter(subject_digest=proposal.subject_digest).count()
         verdicts = "verdict" if given == 1 else "verdicts"
-        return Need("unmet", f"Needs approval by {people}; {given} {verdicts} given, shown once you gave yours.")
+        return Need(
+            "unmet", f"Needs approval by {people}; {given} {verdicts} given, shown once you gave yours."
+        )
     counted = len(rules.counted_approvals(proposal, standing))
     state: Literal["met", "unmet"] = "met" if counted >= lane.approvals else "unmet"
     return Need(state, f"Approval by {people}: {counted} of {lane.approvals} count today.")

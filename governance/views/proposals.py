@@ -200,7 +200,9 @@ def _forms(proposal: Proposal, visitor: Visitor, broken_diff: bool) -> list[Form
     by = visitor.actor
     if proposal.review_due:
         allowed, why_not = rules.can_acknowledge(proposal, by)
-        return [Form("Review afterwards", (Button("acknowledge", "Acknowledge", "", allowed, why_not),), True)]
+        return [
+            Form("Review afterwards", (Button("acknowledge", "Acknowledge", "", allowed, why_not),), True)
+        ]
     forms: list[Form] = []
     if proposal.status in DECIDABLE:
         forms.append(_review_form(proposal, visitor, broken_diff))
@@ -212,7 +214,8 @@ def _forms(proposal: Proposal, visitor: Visitor, broken_diff: bool) -> list[Form
         forms.append(Form("Take it back", (Button("revert", label, "danger", allowed, why_not),), True))
     if proposal.status in OPEN:
         allowed, why_not = rules.can_withdraw(proposal, by)
-        forms.append(Form("Withdraw", (Button("withdraw", "Withdraw", "", allowed, why_not),), False))
+        if allowed:
+            forms.append(Form("Withdraw", (Button("withdraw", "Withdraw", "", allowed, why_not),), False))
     return forms
 
 

@@ -39,7 +39,9 @@ def task_list(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     tasks = list(Task.objects.order_by("slug"))
     pointers = {pointer.key: pointer for pointer in Pointer.objects.all()}
     open_ones: dict[int, int] = defaultdict(int)
-    for task_id in Proposal.objects.filter(status__in=OPEN, task__isnull=False).values_list("task_id", flat=True):
+    for task_id in Proposal.objects.filter(status__in=OPEN, task__isnull=False).values_list(
+        "task_id", flat=True
+    ):
         open_ones[task_id] += 1
     rows = [
         {
@@ -108,7 +110,11 @@ def _page(request: HttpRequest, visitor: Visitor, task: Task, refusal: Refusal |
 
 def lineage(task: Task, live: str, was_live: set[str]) -> list[Node]:
     """The newest releases of a task as trees: each under the release that it was made from."""
-    rows = Release.objects.filter(task=task).select_related("harness", "adapter").order_by("-pk")[:RELEASES_SHOWN]
+    rows = (
+        Release.objects.filter(task=task)
+        .select_related("harness", "adapter")
+        .order_by("-pk")[:RELEASES_SHOWN]
+    )
     nodes = {
         row.pk: Node(row, row.digest == live, row.digest in was_live and row.digest != live)
         for row in sorted(rows, key=lambda row: row.pk)

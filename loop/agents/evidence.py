@@ -13,7 +13,8 @@ from loop.types import Landscape, Lever
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One past generation. `score` is None when there was no result, `score_before` is its parent's.
+    """One past generation; generation 0 is the first harness. `score` is None when there
+    was no result, `score_before` is its parent's score.
 
     `params` are the tunables' values that it tried (harness), empty for other edits.
     """
@@ -42,8 +43,8 @@ class Remaining:
 class Evidence:
     """Everything that an agent reads for one generation. All of it is public data of the task.
 
-    `harness_files` is the parent's tree (text), `items` its per-item public-val scores, `trajectories` sampled
-    steps of its rollout, `failures` how many public-val items failed by kind (loop.agents.failures).
+    `harness_files` is the parent's tree (text), `items` its per-item public-val scores, `trajectories`
+    sampled steps of its rollout, `failures` how many public-val items failed by kind (loop.agents.failures).
     `score_range` is the metric's declared range; `training` is what the router needs beside the landscape.
     """
 

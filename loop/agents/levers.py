@@ -44,7 +44,7 @@ class LeverFacts:
         """Generations of this lever since anything was last accepted."""
         count = 0
         for row in reversed(self.history):
-            if row.accepted:
+            if row.accepted or row.generation == 0:
                 break
             count += row.lever is lever
         return count
@@ -55,7 +55,7 @@ class LeverFacts:
         for row in reversed(self.history):
             if row.lever is Lever.WEIGHTS:
                 break
-            count += row.lever is Lever.HARNESS
+            count += row.lever is Lever.HARNESS and row.generation > 0
         return count
 
     def first_round(self) -> bool:
@@ -132,7 +132,7 @@ def _between(facts: LeverFacts, weights: Route, failed: Mapping[Lever, int]) -> 
 
 
 def check_decision(decision: Decision, facts: LeverFacts) -> None:
-    """Raise Refused for a lever that is not open, weights that cannot learn, or a decision without a reason."""
+    """Raise Refused for a lever that is not open, weights that cannot learn, or a missing reason."""
     if not decision.reason.strip():
         raise Refused("A decision needs a reason; none was given.")
     if decision.lever is not Lever.STOP and decision.lever not in facts.allowed:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from loop.agents.backends.base import AgentBackend, Evidence, Record
-from loop.agents.tree import check_tree, with_edits
-from loop.errors import Refused
-from loop.types import Decision, Lever
+from loop.agents.checks import check_first
+from loop.types import Decision
 
 
 def first_harness(backend: AgentBackend, evidence: Evidence, record: Record) -> Decision:
@@ -14,7 +13,5 @@ def first_harness(backend: AgentBackend, evidence: Evidence, record: Record) -> 
     Raises Refused, HarnessError (an unusable tree), ProviderError or BudgetSpent.
     """
     decision = backend.write_harness(evidence, record)
-    if decision.lever is not Lever.HARNESS:
-        raise Refused(f"The Meta-Agent chose {decision.lever.value}, but its one job is to write a harness.")
-    check_tree(with_edits(evidence.harness_files, decision.files))
+    check_first(decision, evidence)
     return decision

@@ -26,7 +26,7 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Tunable:
-    """One declared setting. `choices` or (`low`, `high`, `step`) bound it; with neither it is not searched."""
+    """One declared setting. `choices` or (`low`, `high`, `step`) bound it; else it is not searched."""
 
     name: str
     type: str
@@ -40,7 +40,7 @@ class Tunable:
     @property
     def searchable(self) -> bool:
         """Whether its possible values are known."""
-        return bool(self.choices) or (self.low is not None and self.high is not None)
+        return self.type == "bool" or bool(self.choices) or (self.low is not None and self.high is not None)
 
 
 def parse_settings(text: str) -> dict[str, Tunable]:
@@ -53,7 +53,7 @@ def parse_settings(text: str) -> dict[str, Tunable]:
 
 
 def write_values(text: str, values: Mapping[str, Scalar]) -> str:
-    """`text` with new values; every other byte stays. Raises HarnessError for unknown names or odd layouts."""
+    """`text` with new values; every other byte stays. Raises HarnessError for unknown names."""
     wanted = tomllib.loads(text)
     unknown = sorted(set(values) - set(wanted))
     if unknown:

@@ -1,13 +1,14 @@
-"""The space of a harness's tunables: which settings were tried, and which come next. Pure apart from Optuna's draw.
+"""The space of a harness's tunables: which settings were tried, and which come next.
 
-Nothing is kept between generations: the study is rebuilt from the history every time, so that a restarted worker
-proposes the same settings.
+Nothing is kept between generations: the study is rebuilt from the history every time, so that a restarted
+worker proposes the same settings.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ Params = dict[str, Scalar]
 MAX_ASKS = 64
 MAX_ENUMERATED = 200_000
 RANDOM_TRIALS = 2
+GROUP, GROUPS = 3, 3
 DIGITS = 4
 
 
@@ -29,6 +31,20 @@ class Trial:
 
     params: Mapping[str, Scalar]
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the search starts from: the parent's settings, scored trials, and everything that was tried.
+
+    `screened` counts the harness generations so far, `seed` fixes the draw.
+    """
+
+    current: Mapping[str, Scalar]
+    trials: Sequence[Trial]
+    tried: frozenset[str]
+    screened: int
+    seed: int
 
 
 def searchable(settings: Mapping[str, Tunable]) -> dict[str, Tunable]:
@@ -65,8 +81,8 @@ def grid(tunable: Tunable) -> tuple[Scalar, ...]:
 
 
 def tidy(tunable: Tunable, value: Scalar) -> Scalar:
-    """A value as it is written: whole for int, four significant digits for float."""
-    if isinstance(value, str | bool):
+    """A value as it is written: a choice as declared, whole for int, four significant digits for float."""
+    if tunable.choices or isinstance(value, str | bool):
         return value
     return round(value) if tunable.type == "int" else float(f"{value:.{DIGITS}g}")
 
@@ -106,6 +122,13 @@ def trials_of(
     return out
 
 
+def weights_gain(row: HistoryRow) -> float:
+    """What an accepted weight update brought, 0 for every other row."""
+    if row.lever is not Lever.WEIGHTS or not row.accepted or row.score is None or row.score_before is None:
+        return 0.0
+    return row.score - row.score_before
+
+
 def fits(space: Mapping[str, Tunable], params: Mapping[str, Any]) -> bool:
     """Whether these are settings of this space."""
     return len(params) == len(space) and all(allowed(space[name], value) for name, value in params.items())
@@ -121,40 +144,46 @@ def allowed(tunable: Tunable, value: Any) -> bool:
     return is_number(value) and low is not None and high is not None and low <= value <= high
 
 
-def propose(
-    space: Mapping[str, Tunable], trials: Sequence[Trial], tried: set[str], seed: int
-) -> Params | None:
+def propose(space: Mapping[str, Tunable], known: Known) -> Params | None:
     """Settings that were never tried, or None when all were.
 
-    First the far corner of the numeric settings (the other end of each range from the seed's value: `trials[0]`
-    is where the search starts), then Optuna's TPE, then the nearest unexplored settings to the best ones.
+    First group screening: the declared settings in groups, each moved once to the far ends.
+    Then Optuna's TPE on some of the settings at a time. At last the nearest settings that are left.
     """
-    if math.prod(values_of(entry) for entry in space.values()) <= len(tried):
+    if math.prod(values_of(entry) for entry in space.values()) <= len(known.tried):
         return None
-    corner = far_corner(space, trials[0].params) if trials else None
-    if corner is not None and key(corner) not in tried:
-        return corner
-    for params in draws(space, trials, seed):
-        if key(params) not in tried:
+    groups = screening(space)
+    if known.screened < len(groups):
+        names = groups[known.screened]
+        params = {**known.current, **{name: far_end(space[name], known.current[name]) for name in names}}
+        if key(params) not in known.tried:
             return params
-    return nearest(space, max(trials, key=lambda trial: trial.value).params if trials else {}, tried)
+    for params in draws(space, known):
+        if key(params) not in known.tried:
+            return params
+    return nearest(space, known.current, known.tried)
 
 
-def far_corner(space: Mapping[str, Tunable], start: Mapping[str, Scalar]) -> Params:
-    """Every numeric range at the end that is farther from `start`; choices stay."""
-    out: Params = {}
-    for name, entry in space.items():
-        value = start[name]
-        if entry.choices or entry.low is None or entry.high is None or not isinstance(value, int | float):
-            out[name] = value
-            continue
-        ends = grid(entry)
-        out[name] = ends[-1] if value - entry.low <= entry.high - value else ends[0]
-    return out
+def screening(space: Mapping[str, Tunable]) -> list[list[str]]:
+    """The settings in at most three groups of at least three, in the order in which they are declared."""
+    names = list(space)
+    size = max(GROUP, math.ceil(len(names) / GROUPS))
+    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
-def draws(space: Mapping[str, Tunable], trials: Sequence[Trial], seed: int) -> Iterator[Params]:
-    """TPE proposals after re-telling all trials; each is told back as failed before the next."""
+def far_end(tunable: Tunable, value: Scalar) -> Scalar:
+    """The end of the range, or of the list of choices, that is farther from `value`."""
+    values = grid(tunable)
+    if value in values:
+        place = values.index(value) / (len(values) - 1)
+    else:
+        assert tunable.low is not None and tunable.high is not None and isinstance(value, int | float)
+        place = (value - tunable.low) / (tunable.high - tunable.low)
+    return values[-1] if place <= 0.5 else values[0]
+
+
+def draws(space: Mapping[str, Tunable], known: Known) -> Iterator[Params]:
+    """TPE proposals after re-telling all trials; each moves half of the settings and leaves the others."""
     import optuna  # imported here: it costs half a second, and most processes never search
     from optuna.distributions import (
         BaseDistribution,
@@ -172,21 +201,25 @@ def draws(space: Mapping[str, Tunable], trials: Sequence[Trial], seed: int) -> I
         return FloatDistribution(entry.low, entry.high, step=entry.step)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=RANDOM_TRIALS)
+    sampler = optuna.samplers.TPESampler(seed=known.seed, n_startup_trials=RANDOM_TRIALS)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     space_of = {name: distribution(entry) for name, entry in space.items()}
-    for trial in trials:
+    for trial in known.trials:
         study.add_trial(
             optuna.trial.create_trial(params=dict(trial.params), distributions=space_of, value=trial.value)
         )
+    pick = random.Random(known.seed)
     for _ in range(MAX_ASKS):
         asked = study.ask(space_of)
-        yield {name: tidy(space[name], value) for name, value in asked.params.items()}
+        moved = pick.sample(list(space), max(min(2, len(space)), len(space) // 2))
+        yield {**known.current, **{name: tidy(space[name], asked.params[name]) for name in moved}}
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
 
 
-def nearest(space: Mapping[str, Tunable], start: Mapping[str, Scalar], tried: set[str]) -> Params | None:
-    """The unexplored point of the grid closest to `start` (share of each range), earliest in order among equals."""
+def nearest(
+    space: Mapping[str, Tunable], start: Mapping[str, Scalar], tried: frozenset[str]
+) -> Params | None:
+    """The unexplored point of the grid closest to `start` (as shares of each range); of equals the first."""
     axes = [grid(entry) for entry in space.values()]
     names = list(space)
     best: tuple[float, Params] | None = None

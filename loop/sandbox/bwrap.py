@@ -22,8 +22,8 @@ REPOSITORY = HERE.parents[1]
 SUPERVISOR = HERE / "supervisor.py"
 GRACE_S = 30.0
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
-RESERVED_TARGETS = frozenset({"/out", "/scratch", "/proc", "/dev", "/usr", "/run/llm.sock", "/run/relay.py"})
-TARGET = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+RESERVED = frozenset("out scratch tmp proc dev usr bin lib lib32 lib64 etc run venv python".split())
+TARGET = re.compile(r"/([A-Za-z0-9_]+)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 INSTALL = "install it with: apt install bubblewrap"
 USERNS_REMEDY = (
     "if this is Ubuntu 23.10 or later, give /usr/bin/bwrap an AppArmor profile with the rule 'userns,'; "
@@ -59,7 +59,9 @@ class BwrapBackend:
 
     def _probe(self) -> Probe:
         if shutil.which("bwrap") is None:
-            return Probe(self.name, False, f"bubblewrap is not installed, and nothing runs without it; {INSTALL}.")
+            return Probe(
+                self.name, False, f"bubblewrap is not installed, and nothing runs without it; {INSTALL}."
+            )
         try:
             facts = self._facts()
             with tempfile.TemporaryDirectory(prefix="sbx-") as folder:
@@ -82,10 +84,14 @@ class BwrapBackend:
         if bwrap is None:
             raise SandboxError(f"bubblewrap is not installed, and nothing runs without it; {INSTALL}.")
         if not filter_path.is_file():
-            raise SandboxError(f"There is no system-call filter for {platform.machine()}; use x86_64 or aarch64.")
+            raise SandboxError(
+                f"There is no system-call filter for {platform.machine()}; use x86_64 or aarch64."
+            )
         for path in (REPOSITORY, collect_to.resolve()):
             if path.is_relative_to("/usr"):
-                raise SandboxError(f"{path} lies under /usr, which every sandbox can read; move it elsewhere.")
+                raise SandboxError(
+                    f"{path} lies under /usr, which every sandbox can read; move it elsewhere."
+                )
         layers = {"/venv": spec.runtime} if spec.runtime else {}
         if prefix := python_prefix():
             layers["/python"] = prefix
@@ -150,7 +156,9 @@ def _exchange(process: subprocess.Popen[bytes], order: Order, timeout_s: float) 
     except (ValueError, TypeError):
         process.wait(GRACE_S)
         words = process.stderr.read().decode(errors="replace").strip().splitlines()
-        raise SandboxError(f"the sandbox's supervisor failed: {words[-1] if words else 'no report'}") from None
+        raise SandboxError(
+            f"the sandbox's supervisor failed: {words[-1] if words else 'no report'}"
+        ) from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -170,7 +178,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _checked_targets(mounts: tuple[Mount, ...]) -> dict[str, str]:
     targets: dict[str, str] = {}
     for mount in mounts:
-        if not TARGET.fullmatch(mount.target) or mount.target in RESERVED_TARGETS | targets.keys():
+        shape = TARGET.fullmatch(mount.target)
+        if shape is None or shape[1] in RESERVED or mount.target in targets:
             raise SandboxError(f"{mount.target} cannot be a mount target inside the sandbox")
         targets[mount.target] = str(mount.source.resolve())
     return targets

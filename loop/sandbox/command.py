@@ -44,7 +44,15 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     command += _system(present)
     command += ["--dev", "/dev", "--size", str(limits.shm_mib * MIB), "--tmpfs", "/dev/shm"]
     command += ["--remount-ro", "/dev", "--proc", "/proc"]
-    command += ["--size", str(limits.scratch_mib * MIB), "--tmpfs", "/scratch", "--symlink", "scratch", "/tmp"]
+    command += [
+        "--size",
+        str(limits.scratch_mib * MIB),
+        "--tmpfs",
+        "/scratch",
+        "--symlink",
+        "scratch",
+        "/tmp",
+    ]
     for target, source in sorted(staged.items()):
         command += ["--bind" if target == "/out" else "--ro-bind", source, target]
     command += ["--remount-ro", "/", "--chdir", "/scratch"]

@@ -25,7 +25,9 @@ def take_uid() -> int:
     if status.st_uid != 0 or status.st_mode & 0o022:
         raise NoFreeSlot(f"{FOLDER} must belong to root and be writable by root alone.")
     for slot in range(SLOTS):
-        handle = os.open(FOLDER / f"{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = os.open(
+            FOLDER / f"{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

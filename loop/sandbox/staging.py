@@ -31,7 +31,7 @@ def stage(order: Order, uid: int) -> dict[str, str]:
 
     Raises StagingError or OSError. Call it in a private mount namespace only.
     """
-    handles = {target: _open(source) for target, source in (order.copies | order.layers).items()}
+    handles = {target: _open(source) for target, source in {**order.copies, **order.layers}.items()}
     relay = _open(order.relay)
     socket = _open(order.socket) if order.socket else None
     base = next((path for path in STAGE_CANDIDATES if Path(path).is_dir()), None)

@@ -137,8 +137,8 @@ def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run
         os.close(write_end)
     for read_end, _ in pipes.values():
         os.set_blocking(read_end, False)
-    ends = [pipes[name][0] for name in ("log", "status", "started")]
-    run = Run(order, bwrap, *ends, LogKeeper(order.limits.log_kib * 1024))
+    ends = [read_end for read_end, _ in pipes.values()]
+    run = Run(order, bwrap, ends[0], ends[1], ends[2], LogKeeper(order.limits.log_kib * 1024))
     try:
         yield run
     finally:
@@ -147,7 +147,9 @@ def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run
             os.close(read_end)
 
 
-def _become_bwrap(limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]) -> None:
+def _become_bwrap(
+    limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
+) -> None:
     """In the forked child: limits, uid, descriptors, exec. Never returns."""
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -204,7 +206,10 @@ def _read(run: Run, descriptor: int) -> bool:
     else:
         run.log.feed(data)
         if run.log.total > run.order.limits.log_kill_mib * MIB:
-            run.stop = (Outcome.LIMIT, f"The program wrote more than {run.order.limits.log_kill_mib} MiB to its log.")
+            run.stop = (
+                Outcome.LIMIT,
+                f"The program wrote more than {run.order.limits.log_kill_mib} MiB to its log.",
+            )
     return bool(data)
 
 
@@ -223,7 +228,10 @@ def _look(run: Run) -> None:
     elif run.cpu_s > limits.cpu_s:
         run.stop = (Outcome.LIMIT, _cpu_sentence(limits))
     elif watch.scratch_inodes(run.init) > watch.SCRATCH_INODES:
-        run.stop = (Outcome.LIMIT, f"The program made more than {watch.SCRATCH_INODES} files in its scratch space.")
+        run.stop = (
+            Outcome.LIMIT,
+            f"The program made more than {watch.SCRATCH_INODES} files in its scratch space.",
+        )
 
 
 def _sample(run: Run) -> float:
@@ -265,7 +273,7 @@ def _kill(run: Run) -> Usage:
     for pipe in (run.log_pipe, run.status_pipe):
         while _read(run, pipe):
             continue
-    return Usage(wall_s=wall_s, cpu_s=max(cpu_s, run.cpu_s), peak_mib=run.peak_mib, processes=max(run.tasks, 1))
+    return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
 
 
 def _judge(run: Run, usage: Usage) -> tuple[Outcome, str, int | None]:
@@ -279,7 +287,10 @@ def _judge(run: Run, usage: Usage) -> tuple[Outcome, str, int | None]:
         return Outcome.HARNESS_FAILED, "The program's sandbox was killed from inside.", None
     if code <= SIGNAL_BASE:
         return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
-    if (usage.cpu_s or 0.0) >= CPU_TOLERANCE * run.order.limits.cpu_s and code - SIGNAL_BASE in {signal.SIGXCPU, signal.SIGKILL}:
+    if (usage.cpu_s or 0.0) >= CPU_TOLERANCE * run.order.limits.cpu_s and code - SIGNAL_BASE in {
+        signal.SIGXCPU,
+        signal.SIGKILL,
+    }:
         return Outcome.LIMIT, _cpu_sentence(run.order.limits), code
     name = signal.strsignal(code - SIGNAL_BASE) or "unknown"
     return Outcome.HARNESS_FAILED, f"The program ended by signal {code - SIGNAL_BASE} ({name}).", code

@@ -26,7 +26,9 @@ class CharacterTokenizer:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelUnusable(f"{folder} has no tokenizer that can be read here ({error!r}).") from error
         if model["type"] != "WordLevel" or not single or tokenizer.get("post_processor") is not None:
-            raise ModelUnusable(f"{folder} has no plain character tokenizer; serve it with engine transformers.")
+            raise ModelUnusable(
+                f"{folder} has no plain character tokenizer; serve it with engine transformers."
+            )
         self.plain_chat = settings.get("chat_template") == PLAIN_TEMPLATE
         self._index = {text: index for text, index in vocabulary.items() if index not in self._special}
         self._text = {index: text for text, index in self._index.items()}
@@ -43,5 +45,7 @@ class CharacterTokenizer:
     def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """The contents of the messages one after the other. Raises ModelUnusable for another template."""
         if not self.plain_chat:
-            raise ModelUnusable(f"{self._folder} has a chat template of its own; serve it with engine transformers.")
+            raise ModelUnusable(
+                f"{self._folder} has a chat template of its own; serve it with engine transformers."
+            )
         return self.encode("".join(message["content"] for message in messages))

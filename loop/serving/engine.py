@@ -152,8 +152,8 @@ def write(engine: Engine, adapter: str | None, prompt: Sequence[int], sampling: 
     capacity = len(prompt) + sampling.max_tokens
     if capacity > engine.context:
         raise RequestRefused(
-            f"The prompt ({len(prompt)} tokens) and max_tokens ({sampling.max_tokens}) exceed the model's context "
-            f"of {engine.context} tokens; shorten one of them."
+            f"The prompt ({len(prompt)} tokens) and max_tokens ({sampling.max_tokens}) exceed the model's "
+            f"context of {engine.context} tokens; shorten one of them."
         )
     session = engine.open(adapter, capacity)
     logits = session.read(prompt)

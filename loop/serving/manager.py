@@ -82,7 +82,9 @@ def stop_servers(state_dir: Path) -> None:
 def _state_path(model_dir: Path, state_dir: Path) -> Path:
     folder = model_dir.resolve()
     try:
-        content = (folder / "config.json").read_bytes() + (folder / "model.safetensors").stat().st_mtime_ns.to_bytes(8)
+        content = (folder / "config.json").read_bytes() + (
+            folder / "model.safetensors"
+        ).stat().st_mtime_ns.to_bytes(8)
     except OSError as error:
         raise ProviderError(f"{folder} is no model folder ({error}); prepare the task first.") from error
     return state_dir / f"server-{hashlib.sha256(bytes(folder) + content).hexdigest()[:16]}.json"

@@ -82,7 +82,9 @@ def lora_updates(folder: Path) -> dict[str, Array]:
         raise ModelUnusable(f"{folder}/adapter_config.json cannot be read ({error!r}).") from error
     odd = [key for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "use_dora") if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or odd or rank < 1:
-        raise ModelUnusable(f"{folder} is no plain LoRA adapter (peft_type, bias or {odd}); it cannot be merged.")
+        raise ModelUnusable(
+            f"{folder} is no plain LoRA adapter (peft_type, bias or {odd}); it cannot be merged."
+        )
     scale = np.float32(alpha / (rank**0.5 if config.get("use_rslora") else rank))
     tensors = _tensors(folder / "adapter_model.safetensors")
     updates: dict[str, Array] = {}
@@ -105,7 +107,9 @@ def merged(weights: Mapping[str, Array], updates: Mapping[str, Array]) -> dict[s
     """Weights with an adapter's updates added. Raises ModelUnusable when they do not belong together."""
     for name, update in updates.items():
         if name not in weights or weights[name].shape != update.shape:
-            raise ModelUnusable(f"The adapter changes {name} {update.shape}, which this base model does not have.")
+            raise ModelUnusable(
+                f"The adapter changes {name} {update.shape}, which this base model does not have."
+            )
     return {name: value + updates[name] if name in updates else value for name, value in weights.items()}
 
 
@@ -186,7 +190,8 @@ class NumpySession:
 
     def _norm(self, x: Array, weight: Array) -> Array:
         mean = np.einsum("td,td->t", x, x)[:, None] / np.float32(x.shape[1])
-        return x / np.sqrt(mean + np.float32(self._model.shape.eps)) * weight
+        normed: Array = x / np.sqrt(mean + np.float32(self._model.shape.eps)) * weight
+        return normed
 
     def _turned(self, x: Array, start: int) -> Array:
         end, half = start + x.shape[1], x.shape[2] // 2
@@ -208,20 +213,22 @@ class NumpySession:
             scores += np.triu(np.full((count, end), -np.inf, np.float32), start + 1)
         chance = np.exp(scores - scores.max(axis=-1, keepdims=True))
         chance /= chance.sum(axis=-1, keepdims=True)
-        return (chance @ values).swapaxes(0, 1).reshape(count, -1) @ layer.out
+        attended: Array = (chance @ values).swapaxes(0, 1).reshape(count, -1) @ layer.out
+        return attended
 
     def read(self, ids: Sequence[int]) -> Logits:
         """Append tokens and return the logits (V,) after the last of them."""
-        model = self._model
-        x = model.embedding[list(ids)]
-        for number, layer in enumerate(model.layers):
-            x = x + self._attend(self._norm(x, layer.norm), number, layer)
-            both = self._norm(x, layer.mlp_norm) @ layer.gate_up
-            gate, up = both[:, : both.shape[1] // 2], both[:, both.shape[1] // 2 :]
-            with np.errstate(over="ignore"):  # a far negative gate is closed: x / inf = 0
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # x / inf closes a gate; broken logits are caught later
+            x = self._model.embedding[list(ids)]
+            for number, layer in enumerate(self._model.layers):
+                x = x + self._attend(self._norm(x, layer.norm), number, layer)
+                both = self._norm(x, layer.mlp_norm) @ layer.gate_up
+                gate, up = both[:, : both.shape[1] // 2], both[:, both.shape[1] // 2 :]
                 x = x + (gate / (1 + np.exp(-gate)) * up) @ layer.down
-        self._length += len(ids)
-        logits: Logits = (self._norm(x[-1:], model.norm) @ model.head)[0]
+            self._length += len(ids)
+            logits: Logits = (self._norm(x[-1:], self._model.norm) @ self._model.head)[0]
         return logits
 
 

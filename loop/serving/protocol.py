@@ -79,7 +79,11 @@ def _seed(body: Mapping[str, Any]) -> int | None:
 def _stops(body: Mapping[str, Any]) -> tuple[str, ...]:
     value = body.get("stop")
     stops = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops) or len(stops) > 4:
+    if (
+        not isinstance(stops, list)
+        or not all(isinstance(stop, str) and stop for stop in stops)
+        or len(stops) > 4
+    ):
         raise RequestRefused("stop must be a string or at most four strings, none empty.")
     return tuple(stops)
 
@@ -122,7 +126,9 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, str]]:
 def parse_chat(body: Mapping[str, Any], engine: Engine) -> Ask:
     """A checked chat completion. Raises RequestRefused."""
     prompt = tuple(engine.chat(_messages(body)))
-    return Ask(text_field(body, "model"), (prompt,), _sampling(body, engine.context), bool(body.get("logprobs")))
+    return Ask(
+        text_field(body, "model"), (prompt,), _sampling(body, engine.context), bool(body.get("logprobs"))
+    )
 
 
 def parse_completion(body: Mapping[str, Any], engine: Engine) -> Ask:
@@ -134,7 +140,7 @@ def parse_completion(body: Mapping[str, Any], engine: Engine) -> Ask:
     if not all(isinstance(prompt, str) for prompt in prompts):
         raise RequestRefused("Every prompt must be a string.")
     ids = tuple(tuple(engine.encode(prompt)) for prompt in prompts)
-    wanted = body.get("logprobs") not in (None, False)
+    wanted = body.get("logprobs") is not None and body["logprobs"] is not False
     return Ask(text_field(body, "model"), ids, _sampling(body, engine.context), wanted)
 
 
@@ -155,7 +161,7 @@ def chat_reply(ask: Ask, written: Sequence[Written], engine: Engine) -> dict[str
     """OpenAI's chat.completion object."""
     choices: list[dict[str, Any]] = []
     for index, sample in enumerate(written):
-        tokens = [
+        tokens: list[dict[str, Any]] = [
             {"token": engine.decode([token]), "logprob": logprob, "bytes": None, "top_logprobs": []}
             for token, logprob in zip(sample.ids, sample.logprobs, strict=True)
         ]

@@ -117,7 +117,9 @@ class ModelServer(ThreadingHTTPServer):
         name, path = text_field(body, "lora_name"), text_field(body, "lora_path")
         with self.changing:
             if name == self.base or self.adapters.get(name, path) != path:
-                raise RequestRefused(f"The name {name[:80]!r} is taken; every adapter needs a name of its own.")
+                raise RequestRefused(
+                    f"The name {name[:80]!r} is taken; every adapter needs a name of its own."
+                )
             if name not in self.adapters:
                 self.engine.load(name, Path(path))
                 self.adapters[name] = path
@@ -242,7 +244,9 @@ def main() -> int:
     if arguments.detach:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    watch = threading.Thread(target=end_when_idle, args=(server, arguments.state, arguments.idle), daemon=True)
+    watch = threading.Thread(
+        target=end_when_idle, args=(server, arguments.state, arguments.idle), daemon=True
+    )
     watch.start()
     server.serve_forever()
     server.server_close()

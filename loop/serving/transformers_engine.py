@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from loop.serving.engine import Logits, ModelUnusable, RequestRefused, Session
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 
 
 class TransformersSession:
@@ -73,15 +74,13 @@ class TransformersEngine:
 
     def load(self, adapter: str, folder: Path) -> None:
         """Serve a PEFT LoRA folder under a new name. Raises ModelUnusable."""
-        inner = self._inner(adapter)
         with self._lock:
             try:
-                if isinstance(self._model, PeftModel):
-                    self._model.load_adapter(str(folder), adapter_name=inner, is_trainable=False)
-                else:
-                    self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=inner).eval()
+                self._attach(self._inner(adapter), folder)
             except UNREADABLE as error:
-                raise ModelUnusable(f"{folder} cannot be loaded as an adapter of this model ({error}).") from error
+                raise ModelUnusable(
+                    f"{folder} cannot be loaded as an adapter of this model ({error})."
+                ) from error
             self._adapters.add(adapter)
 
     def unload(self, adapter: str) -> None:
@@ -89,7 +88,7 @@ class TransformersEngine:
         with self._lock:
             if adapter in self._adapters:
                 self._adapters.remove(adapter)
-                self._model.delete_adapter(self._inner(adapter))
+                self._detach(self._inner(adapter))
 
     def open(self, adapter: str | None, capacity: int) -> Session:
         """A new sequence; the cache grows as needed. Raises RequestRefused for an unknown adapter."""
@@ -116,3 +115,22 @@ class TransformersEngine:
     def _inner(self, adapter: str) -> str:
         """PEFT's own name for an adapter: module names may not hold dots."""
         return "served_" + adapter.encode().hex()
+
+    def _attach(self, inner: str, folder: Path) -> None:
+        """Add an adapter, or leave the model as it was."""
+        config = PeftConfig.from_pretrained(folder)
+        config.inference_mode = True
+        if not isinstance(self._model, PeftModel):
+            self._model = PeftModel(self._model, config, adapter_name=inner)
+        try:
+            self._model.load_adapter(str(folder), adapter_name=inner, is_trainable=False)
+        except UNREADABLE:
+            self._detach(inner)
+            raise
+        self._model.eval()
+
+    def _detach(self, inner: str) -> None:
+        if list(self._model.peft_config) == [inner]:
+            self._model = self._model.unload()
+        elif inner in self._model.peft_config:
+            self._model.delete_adapter(inner)

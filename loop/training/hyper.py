@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -100,11 +99,19 @@ def resolve(algorithm: str, asked: Mapping[str, Any]) -> Hyper:
 def _checked(name: str, value: Any, kind: type) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind:
+    found: type = type(value)
+    if found is not kind:
         raise TrainingError(f"The hyper-parameter {name} must be of type {kind.__name__}, got {value!r}.")
     if name in CHOICES and value not in CHOICES[name]:
-        raise TrainingError(f"The hyper-parameter {name} must be one of {sorted(CHOICES[name])}, got {value!r}.")
-    low, high = BOUNDS.get(name, (-math.inf, math.inf))
-    if name in BOUNDS and not low <= value <= high:
-        raise TrainingError(f"The hyper-parameter {name} must lie in [{low:g}, {high:g}], got {value!r}.")
+        raise TrainingError(
+            f"The hyper-parameter {name} must be one of {sorted(CHOICES[name])}, got {value!r}."
+        )
+    if name in BOUNDS:
+        _check_bounds(name, value)
     return value
+
+
+def _check_bounds(name: str, value: float) -> None:
+    low, high = BOUNDS[name]
+    if not low <= value <= high:
+        raise TrainingError(f"The hyper-parameter {name} must lie in [{low:g}, {high:g}], got {value!r}.")

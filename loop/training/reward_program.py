@@ -31,8 +31,8 @@ def answer(reward: Any, line: bytes, labels: str) -> dict[str, Any]:
     if reward is None:
         return {"error": "the evaluator defines no reward(rows, labels_dir)"}
     try:
-        values = reward(json.loads(line)["rows"], labels)
-        return {"rewards": [None if value is None else float(value) for value in values]}
+        values = list(reward(json.loads(line)["rows"], labels))
+        return {"rewards": [value.item() if hasattr(value, "item") else value for value in values]}
     except Exception as error:  # the process boundary: the other side raises it as TrainingError
         return {"error": f"{type(error).__name__}: {error}"}
 

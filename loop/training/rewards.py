@@ -93,9 +93,9 @@ class RewardServer:
         source = self._source
         python = "/venv/bin/python" if source.runtime else python_inside()
         spec = SandboxSpec(
-            argv=(python, "-I", "/reward_program.py"),
+            argv=(python, "-I", "/driver/reward_program.py"),
             mounts=(
-                Mount(PROGRAM, "/reward_program.py"),
+                Mount(PROGRAM, "/driver/reward_program.py"),
                 Mount(source.evaluator_dir, "/evaluator"),
                 Mount(source.labels_dir, "/labels"),
             ),

@@ -48,18 +48,19 @@ def folder_digest(folder: Path) -> str:
     return outer.hexdigest()
 
 
-def write_model(items: list[Item], folder: Path, seed: int) -> str:
+def write_model(items: list[Item], folder: Path, seed: int, recipe: Recipe) -> str:
     """Pretrain the base model, write it with its manifest and return its digest; prints progress."""
-    ids, counted = padded(pretraining_rows(items))
     shape = Shape(vocabulary=len(VOCABULARY))
     began = time.perf_counter()
+
+    def progress(step: int, loss: float) -> None:
+        if step % 50 == 0 or step == recipe.steps:
+            spent = time.perf_counter() - began
+            print(f"{BASE}: step {step}/{recipe.steps}, loss {loss:.3f} nats, {spent:.0f} s", flush=True)
+
     with threadpool_limits(limits=1):
-        for step, (loss, weights) in enumerate(
-            pretrain(ids, counted, shape, RECIPE, np.random.default_rng(seed)), start=1
-        ):
-            if step % 50 == 0 or step == RECIPE.steps:
-                spent = time.perf_counter() - began
-                print(f"{BASE}: step {step}/{RECIPE.steps}, loss {loss:.3f} nats, {spent:.0f} s", flush=True)
+        rng = np.random.default_rng(seed)
+        weights = pretrain(padded(pretraining_rows(items)), shape, recipe, rng, progress)
     folder.mkdir(parents=True)
     write_checkpoint(folder, weights, shape)
     digest = folder_digest(folder)
@@ -68,7 +69,7 @@ def write_model(items: list[Item], folder: Path, seed: int) -> str:
         "digest": digest,
         "parameters": int(sum(weight.size for weight in weights.values())),
         "seed": seed,
-        "recipe": {"steps": RECIPE.steps, "batch": RECIPE.batch, "rate": RECIPE.rate},
+        "recipe": {"steps": recipe.steps, "batch": recipe.batch, "rate": recipe.rate},
         "scans": len(items),
         "versions": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
     }
@@ -76,7 +77,7 @@ def write_model(items: list[Item], folder: Path, seed: int) -> str:
     return digest
 
 
-def prepare(out: Path, seed: int) -> str:
+def prepare(out: Path, seed: int, recipe: Recipe = RECIPE) -> str:
     """Write everything below `out` and return the base model's digest. Raises FileExistsError."""
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty; remove it or choose another folder.")
@@ -87,7 +88,7 @@ def prepare(out: Path, seed: int) -> str:
         for name in ("public-train", "public-val"):
             write_split(splits[name], partial / "public" / name, partial / "labels" / name)
         write_split(splits["hidden"], partial / "hidden" / "inputs", partial / "hidden" / "labels")
-        digest = write_model(splits["pretrain"], partial / "models" / BASE, seed)
+        digest = write_model(splits["pretrain"], partial / "models" / BASE, seed, recipe)
         partial.chmod(0o755)
         partial.rename(out)
     finally:

@@ -7,7 +7,7 @@ Shapes: B sequences, T tokens, D width, H heads, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -214,16 +214,21 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def pretrain(
-    ids: Ids, counted: NDArray[np.bool_], shape: Shape, recipe: Recipe, rng: np.random.Generator
-) -> Iterator[tuple[float, Weights]]:
-    """Yield (loss, weights) after each Adam step; the same weights object is updated in place.
+    data: tuple[Ids, NDArray[np.bool_]],
+    shape: Shape,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    progress: Callable[[int, float], None],
+) -> Weights:
+    """Weights after all steps; `progress` is told each step (from 1) and its loss in nats.
 
-    `ids` (N, T) are padded sequences; `counted` (N, T) marks the tokens that the model must learn to say.
+    `data` is padded sequences (N, T) and the mask (N, T) of the tokens that the model must learn to say.
     """
+    ids, counted = data
     weights = initial_weights(shape, rng)
     first = {name: np.zeros_like(value) for name, value in weights.items()}
     second = {name: np.zeros_like(value) for name, value in weights.items()}
-    for step in range(recipe.steps):
+    for step in range(1, recipe.steps + 1):
         rows = rng.choice(len(ids), recipe.batch, replace=False)
         inputs, targets, mask = ids[rows, :-1], ids[rows, 1:], counted[rows, 1:]
         tape = Tape(weights, shape, inputs.shape[1])
@@ -231,11 +236,12 @@ def pretrain(
         grads = tape.backward(inputs, slope)
         norm = float(np.sqrt(sum(float(np.sum(grad * grad)) for grad in grads.values())))
         shrink = np.float32(min(1.0, recipe.clip / (norm + 1e-6)))
-        rate = learning_rate(step, recipe)
-        for name, grad in grads.items():
-            grad = grad * shrink
+        rate = np.float32(learning_rate(step - 1, recipe))
+        for name, value in grads.items():
+            grad = value * shrink
             first[name] += np.float32(0.1) * (grad - first[name])
             second[name] += np.float32(0.01) * (grad * grad - second[name])
-            mean, spread = first[name] / (1 - 0.9 ** (step + 1)), second[name] / (1 - 0.99 ** (step + 1))
-            weights[name] -= (np.float32(rate) * mean / (np.sqrt(spread) + np.float32(1e-8))).astype(np.float32)
-        yield loss, weights
+            mean, spread = first[name] / (1 - 0.9**step), second[name] / (1 - 0.99**step)
+            weights[name] -= (rate * mean / (np.sqrt(spread) + np.float32(1e-8))).astype(np.float32)
+        progress(step, loss)
+    return weights

@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.utils import timezone
-
 from governance import diffs
 from governance.actions import (
     EvidenceItem,
@@ -31,7 +29,6 @@ from governance.digests import entries_digest, file_list, sha256_hex
 from governance.models import Person, Proposal, Release, Review, Task, Version
 from governance.pointers import evaluator_key, release_key
 from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER
-from governance.submitting import submit_evaluator, submit_policy
 
 PASSWORD = "a long pass phrase for tests"
 REASON = "Because the evidence shows it."
@@ -202,11 +199,3 @@ def age(proposal: Proposal, **passed: float) -> None:
             created_at=given.created_at - shift, expires_at=given.expires_at - shift
         )
     proposal.refresh_from_db()
-
-
-def now_iso() -> str:
-    """The time now, for messages."""
-    return timezone.now().isoformat()
-
-
-__all__ = ["submit_evaluator", "submit_policy"]

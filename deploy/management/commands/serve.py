@@ -37,9 +37,9 @@ class Command(PawlCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGINT or SIGTERM, then take the services down."""
+        listener = listen(options["host"], options["port"])
         from loop.jobs import reconcile
 
-        listener = listen(options["host"], options["port"])
         prepare()
         plan = Plan(workers=() if options["no_workers"] else QUEUES, reconcile=reconcile)
         url = f"http://{_shown_host(options['host'])}:{listener.getsockname()[1]}/"

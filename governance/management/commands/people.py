@@ -21,8 +21,8 @@ class Command(PawlCommand):
 
     help = "List people and roles, add a person, give or take a role."
     example = (
-        'python3 manage.py people add oscar --role operator\n  '
-        'python3 manage.py people add olga --role "evaluator owner"    (ends the set-up: from now on owners give roles)\n'
+        "python3 manage.py people add oscar --role operator\n  "
+        'python3 manage.py people add olga --role "evaluator owner"    (ends the set-up)\n'
         "  python3 manage.py people grant oscar --role reviewer --as olga"
     )
 
@@ -31,7 +31,9 @@ class Command(PawlCommand):
         parser.add_argument("act", choices=["list", "add", "grant", "revoke"], nargs="?", default="list")
         parser.add_argument("name", nargs="?", help="user name")
         parser.add_argument("--role", action="append", default=[], choices=ROLES, help="may be repeated")
-        parser.add_argument("--as", dest="username", metavar="OWNER", help="who acts (not needed during set-up)")
+        parser.add_argument(
+            "--as", dest="username", metavar="OWNER", help="who acts (not needed during set-up)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it."""
@@ -54,7 +56,10 @@ class Command(PawlCommand):
         person = create_person(username=name, password=password, by=by)
         for role in roles:
             grant_role(person=person, role=role, by=by)
-        self.emit({"name": name, "ref": person.ref, "roles": roles}, f"Added {name} ({', '.join(roles) or 'no role'}).")
+        self.emit(
+            {"name": name, "ref": person.ref, "roles": roles},
+            f"Added {name} ({', '.join(roles) or 'no role'}).",
+        )
 
     def _change(self, options: dict[str, Any], by: Actor) -> None:
         if not options["role"]:
@@ -66,13 +71,22 @@ class Command(PawlCommand):
             else:
                 revoke_role(person=person, role=role, by=by)
         roles = sorted(roles_of(person))
-        self.emit({"name": options["name"], "roles": roles}, f"{person} holds: {', '.join(roles) or 'no role'}.")
+        self.emit(
+            {"name": options["name"], "roles": roles}, f"{person} holds: {', '.join(roles) or 'no role'}."
+        )
 
     def _list(self) -> None:
-        rows = [
-            {"name": str(person), "ref": person.ref, "active": person.user.is_active, "roles": sorted(roles_of(person))}
+        rows: list[dict[str, Any]] = [
+            {
+                "name": str(person),
+                "ref": person.ref,
+                "active": person.user.is_active,
+                "roles": sorted(roles_of(person)),
+            }
             for person in Person.objects.select_related("user").order_by("user__username")
         ]
         lines = [f"{row['name']:<20} {', '.join(row['roles']) or '-'}" for row in rows]
         lines += ["", *(f"{role:<16} {meaning}" for role, meaning in MEANING.items())]
-        self.emit(rows, "\n".join(lines) if rows else "Nobody is known here yet: people add NAME --role ROLE.")
+        self.emit(
+            rows, "\n".join(lines) if rows else "Nobody is known here yet: people add NAME --role ROLE."
+        )

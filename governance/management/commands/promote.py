@@ -28,6 +28,11 @@ class Command(PawlCommand):
         proposal = proposal_by_ref(options["ref"])
         moved = promote(proposal=proposal, reason=options["reason"], by=sign_in(options["username"]))
         self.emit(
-            {"key": moved.key, "generation": moved.generation, "digest": moved.digest, "previous": moved.previous},
+            {
+                "key": moved.key,
+                "generation": moved.generation,
+                "digest": moved.digest,
+                "previous": moved.previous,
+            },
             f"{moved.key} is {moved.digest[:12]} now (generation {moved.generation}, was {moved.previous[:12]}).",
         )

@@ -18,7 +18,9 @@ class Command(PawlCommand):
     """Propose what the loop may not touch. Releases are proposed by the loop, with the verifier's evidence."""
 
     help = "Propose a changed policy or evaluator (a release is proposed by `manage.py verify`)."
-    example = 'python3 manage.py propose --policy strict2.toml --summary "Three reviewers for weights." --as olga'
+    example = (
+        'python3 manage.py propose --policy strict2.toml --summary "Three reviewers for weights." --as olga'
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What is proposed, why, and who acts."""

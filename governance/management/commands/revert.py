@@ -47,7 +47,7 @@ class Command(PawlCommand):
     def _list(self, task: Task) -> None:
         live = current_digest(release_key(task))
         moves = PointerMove.objects.filter(key=release_key(task)).order_by("generation")
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"generation": move.generation, "kind": move.kind, "digest": move.digest, "reason": move.reason}
             for move in moves
         ]

@@ -23,7 +23,9 @@ class Command(PawlCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """REF, a verdict, a reason and who acts."""
-        parser.add_argument("ref", nargs="?", help="first characters of the proposal's reference; none lists all")
+        parser.add_argument(
+            "ref", nargs="?", help="first characters of the proposal's reference; none lists all"
+        )
         verdict = parser.add_mutually_exclusive_group()
         verdict.add_argument("--approve", dest="verdict", action="store_const", const=Review.Verdict.APPROVE)
         verdict.add_argument("--reject", dest="verdict", action="store_const", const=Review.Verdict.REJECT)
@@ -87,7 +89,9 @@ class Command(PawlCommand):
             "approvals_needed": lane.approvals,
             "role": lane.role,
             "subject": proposal.subject,
-            "evidence": [{"name": item.name, "sha256": item.sha256} for item in proposal.evidence.order_by("name")],
+            "evidence": [
+                {"name": item.name, "sha256": item.sha256} for item in proposal.evidence.order_by("name")
+            ],
             "reviews": [
                 {"by": str(given.person), "verdict": given.verdict, "reason": given.reason}
                 for given in proposal.reviews.select_related("person__user").order_by("created_at")

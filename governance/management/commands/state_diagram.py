@@ -34,4 +34,6 @@ class Command(PawlCommand):
         elif not options["check"]:
             self.stdout.write(page())
         elif not target.exists() or target.read_text(encoding="utf-8") != page():
-            raise BadInput("docs/states.md does not show the states as they are; run: manage.py state_diagram --write")
+            raise BadInput(
+                "docs/states.md does not show the states as they are; run: manage.py state_diagram --write"
+            )

@@ -1,4 +1,4 @@
-"""`search`: no language model. It searches the settings that a harness declares and picks levers by the rule."""
+"""`search`: no language model. It searches the settings that a harness declares; the rule picks the lever."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loop.agents.backends.base import Evidence, Record
 from loop.agents.facts import facts_of
 from loop.agents.levers import choose_lever, weights_route
 from loop.agents.settings_file import SETTINGS, write_values
-from loop.agents.space import Params, Trial, key, propose, searchable, trials_of
+from loop.agents.space import Known, Params, Trial, key, propose, searchable, trials_of, weights_gain
 from loop.types import Decision, Lever
 
 
@@ -21,7 +21,10 @@ class SearchBackend:
 
     def write_harness(self, evidence: Evidence, record: Record) -> Decision:
         """The seed harness as it is: without a language model there is nothing to write it with."""
-        return Decision(Lever.HARNESS, "The seed harness as it is: search changes settings only.")
+        params = {name: entry.value for name, entry in searchable(evidence.settings).items()}
+        return Decision(
+            Lever.HARNESS, "The seed harness as it is: search changes settings only.", params=params
+        )
 
     def decide(self, evidence: Evidence, record: Record) -> Decision:
         """The lever of the written rule; for the harness, settings that were never tried."""
@@ -48,32 +51,17 @@ def next_params(evidence: Evidence) -> Params | None:
         return None
     current = {name: entry.value for name, entry in space.items()}
     trials = trials_of(space, evidence.history, evidence.higher_is_better)
-    tried = {
-        key({name: row.params[name] for name in space})
-        for row in evidence.history
-        if set(space) <= set(row.params)
-    }
-    start = baseline(evidence, current)
-    if start is not None and key(start.params) not in tried:
-        trials.insert(0, start)
-    tried.add(key(current))
-    return propose(space, trials, tried, draw_seed(evidence, len(trials)))
-
-
-def baseline(evidence: Evidence, current: Params) -> Trial | None:
-    """The parent itself as a trial, at the weights that it was scored with."""
-    if evidence.score_before is None:
-        return None
-    gains = [
-        row.score - row.score_before
-        for row in evidence.history
-        if row.lever is Lever.WEIGHTS
-        and row.accepted
-        and row.score is not None
-        and row.score_before is not None
-    ]
-    sign = 1.0 if evidence.higher_is_better else -1.0
-    return Trial(current, sign * (evidence.score_before - sum(gains)))
+    rows = [row for row in evidence.history if row.lever is Lever.HARNESS and set(space) <= set(row.params)]
+    tried = {key({name: row.params[name] for name in space}) for row in rows}
+    if evidence.score_before is not None and key(current) not in tried:
+        sign = 1.0 if evidence.higher_is_better else -1.0
+        at_first_weights = evidence.score_before - sum(weights_gain(row) for row in evidence.history)
+        trials.insert(0, Trial(current, sign * at_first_weights))
+    screened = sum(row.generation > 0 for row in rows)
+    known = Known(
+        current, trials, frozenset(tried | {key(current)}), screened, draw_seed(evidence, len(trials))
+    )
+    return propose(space, known)
 
 
 def draw_seed(evidence: Evidence, trials: int) -> int:

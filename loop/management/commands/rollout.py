@@ -48,7 +48,9 @@ class Command(BaseCommand):
         parser.add_argument("--harness", type=Path, required=True, help="the harness folder, with main.py")
         parser.add_argument("--split", choices=PUBLIC_SPLITS, default=DEFAULT_SPLIT)
         parser.add_argument("--seed", type=int, default=0, help="given to the harness as HARNESS_SEED")
-        parser.add_argument("--model-url", help="an OpenAI-compatible endpoint, instead of the task's own model")
+        parser.add_argument(
+            "--model-url", help="an OpenAI-compatible endpoint, instead of the task's own model"
+        )
         parser.add_argument("--model", help="the model's name at --model-url")
         parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
@@ -86,7 +88,9 @@ def _request(options: dict[str, Any], workdir: Path) -> RolloutRequest:
         seed=options["seed"],
         evaluation=evaluation,
         upstream=_upstream(options, task, home),
-        gateway_limits=GatewayLimits(max_completion_tokens=task.model.max_tokens) if task.model else GatewayLimits(),
+        gateway_limits=GatewayLimits(max_completion_tokens=task.model.max_tokens)
+        if task.model
+        else GatewayLimits(),
     )
 
 
@@ -132,7 +136,9 @@ def _summary(report: RolloutReport) -> str:
             f"{usage.processes} processes, {usage.model_calls} model calls, {usage.tokens} tokens, "
             f"${usage.cost_usd:.4f}"
         )
-    lines += [f"output    {file.name}  {file.size} bytes  sha256 {file.sha256[:16]}" for file in report.outputs]
+    lines += [
+        f"output    {file.name}  {file.size} bytes  sha256 {file.sha256[:16]}" for file in report.outputs
+    ]
     if report.outcome is not Outcome.OK and report.log_tail:
         lines += ["log", *(f"  | {line}" for line in report.log_tail.strip().splitlines()[-12:])]
     return "\n".join(lines)

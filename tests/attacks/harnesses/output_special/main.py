@@ -1,0 +1,13 @@
+"""Makes the output a socket (a FIFO or a device where it can)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+try:
+    os.mkfifo("/out/predictions.jsonl")
+    print("BREACH fifo")
+except OSError:
+    socket.socket(socket.AF_UNIX).bind("/out/predictions.jsonl")

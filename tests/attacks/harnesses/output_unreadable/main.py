@@ -1,0 +1,14 @@
+"""Writes honest outputs and takes all rights away from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from honest import answer  # noqa: E402
+
+answer()
+os.chmod("/out/predictions.jsonl", 0)
+os.chmod("/out", 0)

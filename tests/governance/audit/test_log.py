@@ -1,0 +1,192 @@
+"""Appending to the log, and the database's own refusal to change it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from statistics import median
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+
+from governance.actors import LOOP, Actor
+from governance.audit.canonical import parse_canonical
+from governance.audit.log import MAX_ENTRY_BYTES, Facts, record
+from governance.audit.tree import leaf_hash
+from governance.errors import AuditError
+from governance.models import AuditEntry, AuditHead, Checkpoint
+
+FIELDS = {
+    "v", "seq", "id", "time", "actor", "on_behalf_of", "action", "outcome", "object", "subject_digest", "before",
+    "after", "reason", "policy", "evidence", "cause", "request_id", "task", "detail",
+}  # fmt: skip
+
+
+NO_FACTS = Facts()
+
+
+def append(action: str = "campaign.started", facts: Facts = NO_FACTS) -> AuditEntry:
+    with transaction.atomic():
+        return record(by=LOOP, action=action, subject=("campaign", "7"), facts=facts)
+
+
+def test_an_entry_has_every_field_and_hashes_to_its_leaf(db: None) -> None:
+    facts = Facts(
+        outcome="denied",
+        reason="No \u20ac\U0001f600.",
+        task="digits",
+        detail={"p": 0.03, "n": 3},
+        before="a" * 64,
+    )
+    row = append(facts=facts)
+    body = row.body.encode()
+    entry = parse_canonical(body)
+    assert set(entry) == FIELDS
+    assert row.leaf == leaf_hash(body).hex()
+    assert entry["actor"] == {"kind": "system", "ref": "loop", "auth": ""}
+    assert entry["object"] == {"type": "campaign", "id": "7"}
+    assert (entry["outcome"], entry["task"], entry["detail"]) == ("denied", "digits", {"p": 0.03, "n": 3})
+    assert entry["time"].endswith("Z") and datetime.fromisoformat(entry["time"]) == row.time
+    assert entry["id"][14] == "7" and entry["id"][19] in "89ab"
+
+
+def test_numbers_have_no_gaps_even_after_a_rollback(db: None) -> None:
+    first = append().seq
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        record(by=LOOP, action="x.y", subject=("a", "b"))
+        raise ZeroDivisionError
+    assert [append().seq, append().seq] == [first + 1, first + 2]
+    assert AuditHead.objects.get().size == AuditEntry.objects.count()
+
+
+def test_the_log_begins_at_zero(db: None) -> None:
+    assert append().seq == 0
+
+
+def test_an_entry_outside_a_transaction_is_refused(transactional_db: None) -> None:
+    with pytest.raises(AuditError, match="transaction"):
+        record(by=LOOP, action="x.y", subject=("a", "b"))
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "detail", [{"a": float("nan")}, {"a": b"bytes"}, {"a": 2**60}, {1: "number as a name"}]
+)
+def test_what_json_cannot_hold_is_refused_in_one_sentence(db: None, detail: dict[str, object]) -> None:
+    with pytest.raises(AuditError, match=r"campaign\.started was not written"):
+        append(facts=Facts(detail=detail))
+
+
+def test_an_entry_may_be_as_large_as_the_limit_and_no_larger(db: None) -> None:
+    spare = MAX_ENTRY_BYTES - len(append().body)
+    assert len(append(facts=Facts(reason="x" * spare)).body) == MAX_ENTRY_BYTES
+    with pytest.raises(AuditError, match=r"65,536 bytes"):
+        append(facts=Facts(reason="x" * (spare + 1)))
+
+
+def test_an_unknown_outcome_is_refused(db: None) -> None:
+    with pytest.raises(AuditError, match="outcome"):
+        append(facts=Facts(outcome="maybe"))  # type: ignore[arg-type]
+
+
+def test_text_that_a_column_cannot_hold_is_refused_alike_on_every_database(db: None) -> None:
+    with pytest.raises(AuditError, match="object id"), transaction.atomic():
+        record(by=LOOP, action="x.y", subject=("a", "b" * 101))
+    with pytest.raises(AuditError, match="actor"), transaction.atomic():
+        record(by=Actor("agent", "r" * 65), action="x.y", subject=("a", "b"))
+
+
+def test_writers_at_the_same_time_get_different_numbers_and_none_is_lost(transactional_db: None) -> None:
+    def write(number: int) -> int:
+        try:
+            return append(f"writer.{number}").seq
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(write, range(24)))
+    assert sorted(numbers) == list(range(24))
+    assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == list(range(24))
+
+
+def test_appending_takes_a_few_milliseconds(db: None) -> None:
+    spent = []
+    for _ in range(60):
+        start = time.perf_counter()
+        append()
+        spent.append(time.perf_counter() - start)
+    assert median(spent) < 0.02  # seconds; about 1 ms on an idle machine
+
+
+STATEMENTS = [
+    "UPDATE governance_auditentry SET body = 'x' WHERE seq = 0",
+    "DELETE FROM governance_auditentry WHERE seq = 0",
+    "DELETE FROM governance_checkpoint",
+    "UPDATE governance_checkpoint SET root = 'x'",
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_the_database_refuses_to_change_or_remove_rows(db: None, statement: str) -> None:
+    row = append()
+    Checkpoint.objects.create(size=1, root="r", note="n")
+    with (
+        pytest.raises(IntegrityError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+    assert AuditEntry.objects.get(seq=0).body == row.body
+    assert Checkpoint.objects.get().root == "r"
+
+
+def test_the_orm_cannot_change_rows_either(db: None) -> None:
+    row = append()
+    row.body = "changed"
+    acts: list[Callable[[], object]] = [
+        row.save,
+        row.delete,
+        lambda: AuditEntry.objects.update(body="changed"),
+        lambda: AuditEntry.objects.all().delete(),
+        lambda: AuditEntry.objects.bulk_create(
+            [row], update_conflicts=True, update_fields=["body"], unique_fields=["seq"]
+        ),
+    ]
+    for act in acts:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            act()
+    assert AuditEntry.objects.get().body != "changed"
+
+
+def test_a_number_that_leaves_a_gap_is_refused(db: None) -> None:
+    row = append()
+    for seq in (2, -1, 0):
+        row.seq = seq
+        with pytest.raises(IntegrityError), transaction.atomic():
+            row.save(force_insert=True)
+
+
+def test_rows_cannot_be_replaced_behind_the_triggers(db: None) -> None:
+    append()
+    Checkpoint.objects.create(size=1, root="r", note="n")
+    if connection.vendor == "postgresql":
+        statements = ["TRUNCATE governance_auditentry", "TRUNCATE governance_checkpoint CASCADE"]
+    else:
+        copy = "REPLACE INTO governance_auditentry SELECT * FROM governance_auditentry"
+        statements = [
+            copy,
+            "REPLACE INTO governance_checkpoint SELECT size, 'x', note, time FROM governance_checkpoint",
+        ]
+    for statement in statements:
+        with pytest.raises(DatabaseError, match=r"append-only|gaps"), transaction.atomic():
+            _execute(statement)
+    assert Checkpoint.objects.get().root == "r"
+
+
+def _execute(statement: str) -> None:
+    """Run a statement as one who has turned SQLite's own help off."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA recursive_triggers=OFF" if connection.vendor == "sqlite" else "SELECT 1")
+        cursor.execute(statement)

@@ -1,0 +1,274 @@
+"""Going live: every guard again, one swap, and what it does to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from governance.actions import promote, review, revoke_role
+from governance.actors import LOOP
+from governance.audit.replay import replay
+from governance.errors import AuditError, BadInput, NotAllowed, Stale
+from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal, Review
+from governance.pointers import live_release
+from governance.policy import bundled_text
+from governance.roles import OPERATOR, REVIEWER
+from governance.rules import can_promote
+from governance.submitting import submit_evaluator, submit_policy
+from tests.governance.cast import (
+    BETTER,
+    BOLDER,
+    REASON,
+    World,
+    age,
+    approved,
+    drafted,
+    make_adapter,
+    promoted,
+    ready,
+    say,
+)
+
+NEW_POLICY = bundled_text().replace('version = "1"', 'version = "2"')
+
+
+def test_promoting_moves_the_live_release_and_keeps_its_history(world: World) -> None:
+    proposal = promoted(world)
+    assert live_release(world.task).digest == proposal.target
+    assert Pointer.objects.get(key="release:digits").generation == 1
+    moves = PointerMove.objects.filter(key="release:digits").order_by("generation")
+    assert [(move.kind, move.digest) for move in moves] == [
+        ("install", world.seed.digest),
+        ("promote", proposal.target),
+    ]
+
+
+def test_an_approval_is_used_once(world: World) -> None:
+    proposal = promoted(world)
+    assert Review.objects.get(proposal=proposal).consumed_at is not None
+    with pytest.raises(NotAllowed, match="only an approved one can be promoted"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_used_approvals_do_not_count_again(world: World) -> None:
+    proposal = promoted(world)
+    Proposal.objects.filter(pk=proposal.pk).update(status="approved")
+    with pytest.raises(NotAllowed, match="0 of 1 approvals"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_a_later_promotion_supersedes_the_earlier(world: World) -> None:
+    first = promoted(world)
+    second = promoted(world, {**BETTER, "settings.toml": ("file", b"votes = 5\n")}, old=BETTER)
+    first.refresh_from_db()
+    assert (first.status, second.status) == ("superseded", "promoted")
+
+
+def test_only_approved_proposals_are_promoted(world: World) -> None:
+    for proposal in (drafted(world), ready(world)):
+        with pytest.raises(NotAllowed, match="only an approved one can be promoted"):
+            promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+@pytest.mark.parametrize("name", ["rita", "outsider", "olga"])
+def test_only_operators_promote(world: World, name: str) -> None:
+    with pytest.raises(NotAllowed, match="needs the role operator"):
+        promote(proposal=approved(world), reason=REASON, by=world.cast.act(name))
+
+
+def test_an_operator_with_a_part_in_the_change_does_not_promote_it(world: World) -> None:
+    with pytest.raises(NotAllowed, match="somebody else must decide"):
+        promote(proposal=approved(world), reason=REASON, by=world.cast.act("starter"))
+
+
+def test_the_loop_cannot_promote(world: World) -> None:
+    with pytest.raises(NotAllowed, match="Only a person"):
+        promote(proposal=approved(world), reason=REASON, by=LOOP)
+
+
+def test_promoting_needs_a_reason(world: World) -> None:
+    with pytest.raises(BadInput, match="at least 10"):
+        promote(proposal=approved(world), reason="go", by=world.cast.act("operator"))
+
+
+def test_an_approver_who_lost_the_role_no_longer_counts(world: World) -> None:
+    proposal = approved(world)
+    revoke_role(person=world.cast.rita, role=REVIEWER, by=world.cast.act("olga"))
+    assert can_promote(proposal, world.cast.act("operator")) == (
+        False,
+        "0 of 1 approvals by reviewers count today; an approval counts until it expires, while its giver holds the role.",
+    )
+
+
+def test_an_approver_whose_account_was_switched_off_no_longer_counts(world: World) -> None:
+    proposal = approved(world)
+    world.cast.rita.user.is_active = False
+    world.cast.rita.user.save()
+    with pytest.raises(NotAllowed, match="0 of 1 approvals"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_an_operator_who_lost_the_role_no_longer_promotes(world: World) -> None:
+    proposal = approved(world)
+    revoke_role(person=world.cast.operator, role=OPERATOR, by=world.cast.act("olga"))
+    with pytest.raises(NotAllowed, match="needs the role operator"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_an_approval_that_expired_no_longer_counts(world: World) -> None:
+    proposal = approved(world)
+    age(proposal, hours=72)
+    with pytest.raises(NotAllowed, match="0 of 1 approvals"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_one_of_two_approvals_is_not_enough_at_promotion_either(world: World) -> None:
+    proposal = approved(world, adapter=make_adapter(world.task))
+    revoke_role(person=world.cast.ravi, role=REVIEWER, by=world.cast.act("olga"))
+    with pytest.raises(NotAllowed, match="1 of 2 approvals"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_a_proposal_past_its_date_is_not_promoted(world: World) -> None:
+    proposal = approved(world)
+    age(proposal, hours=336)
+    with pytest.raises(NotAllowed, match="expired on"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_what_was_approved_on_another_base_is_not_promoted(world: World) -> None:
+    proposal = approved(world)
+    pointer = Pointer.objects.get(key="release:digits")
+    Pointer.objects.filter(pk=pointer.pk).update(digest="f" * 64, generation=7)
+    with pytest.raises(Stale, match="The live version that it replaces moved"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    proposal.refresh_from_db()
+    assert proposal.status == "stale"
+    assert Pointer.objects.get(pk=pointer.pk).digest == "f" * 64
+
+
+def test_an_evaluator_that_moved_makes_the_approval_stale(world: World) -> None:
+    proposal = approved(world)
+    world.evaluator.manifest["hidden_commitment"] = "other"
+    world.evaluator.save()
+    with pytest.raises(Stale, match="The hidden set moved"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_a_release_whose_binding_was_edited_makes_the_approval_stale(world: World) -> None:
+    proposal = approved(world)
+    assert proposal.release is not None
+    proposal.release.binding["runtime"] = "x" * 64
+    proposal.release.save()
+    with pytest.raises(Stale, match="What the proposal would make live and the runtime moved"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_without_a_signer_nothing_goes_live(world: World, signer_home: Path) -> None:
+    proposal = approved(world)
+    for file in (signer_home / "keys").iterdir():
+        file.unlink()
+    with pytest.raises(NotAllowed, match="Nothing goes live while the log cannot be signed"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    assert live_release(world.task) == world.seed
+
+
+def test_a_promotion_whose_entry_cannot_be_written_does_not_happen(world: World) -> None:
+    proposal = approved(world)
+    with pytest.raises(AuditError, match="was not written"):
+        promote(proposal=proposal, reason="long " * 20_000, by=world.cast.act("operator"))
+    proposal.refresh_from_db()
+    assert proposal.status == "approved"
+    assert live_release(world.task) == world.seed
+    assert not Review.objects.filter(consumed_at__isnull=False).exists()
+
+
+def test_a_review_whose_entry_cannot_be_written_does_not_happen(world: World) -> None:
+    proposal = ready(world)
+    with pytest.raises(AuditError):
+        review(
+            proposal=proposal,
+            verdict="approve",
+            reason="long " * 20_000,
+            subject_digest=proposal.subject_digest,
+            by=world.cast.act("rita"),
+        )
+    proposal.refresh_from_db()
+    assert (proposal.status, Review.objects.count()) == ("ready", 0)
+
+
+def test_an_evaluator_takes_two_owners_and_a_day(world: World, tmp_path: Path) -> None:
+    open_release = ready(world, BOLDER)
+    proposal = _submitted_evaluator(world, tmp_path)
+    say(world, "olga", proposal)
+    assert proposal.status == "in_review"
+    say(world, "otto", proposal)
+    assert proposal.status == "approved"
+    with pytest.raises(NotAllowed, match="cools off for 24 hours"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    age(proposal, hours=23.9)
+    assert not can_promote(proposal, world.cast.act("operator"))[0]
+    age(proposal, hours=0.2)
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    open_release.refresh_from_db()
+    assert (open_release.status, open_release.status_reason) == (
+        "stale",
+        "The evaluator in force moved: New evaluator for digits.",
+    )
+
+
+def test_reviewers_of_releases_do_not_decide_about_evaluators(world: World, tmp_path: Path) -> None:
+    with pytest.raises(NotAllowed, match="needs the role evaluator owner"):
+        say(world, "rita", _submitted_evaluator(world, tmp_path))
+
+
+def test_whoever_proposes_an_evaluator_does_not_approve_it(world: World, tmp_path: Path) -> None:
+    proposal = _submitted_evaluator(world, tmp_path, "olga")
+    with pytest.raises(NotAllowed, match="olga started or proposed this change"):
+        say(world, "olga", proposal)
+
+
+def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(world: World) -> None:
+    open_release = ready(world)
+    proposal = submit_policy(text=NEW_POLICY, summary="", by=world.cast.act("operator"))
+    assert (proposal.status, proposal.lane) == ("ready", "policy")
+    for name in ("olga", "otto"):
+        say(world, name, proposal)
+    age(proposal, hours=25)
+    with pytest.raises(NotAllowed, match="somebody else must decide"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("starter"))
+    open_release.refresh_from_db()
+    assert open_release.status_reason == "The policy in force moved: Policy strict 2."
+
+
+def test_the_log_of_all_of_this_replays_without_a_complaint(world: World, tmp_path: Path) -> None:
+    promoted(world)
+    promoted(world, {**BETTER, "main.py": ("file", b"print(5)\n")}, old=BETTER)
+    evaluator = _submitted_evaluator(world, tmp_path)
+    policy = submit_policy(text=NEW_POLICY, summary="", by=world.cast.act("otto"))
+    for name in ("olga", "otto"):
+        say(world, name, evaluator)
+    age(evaluator, hours=25)
+    promote(proposal=evaluator, reason=REASON, by=world.cast.act("operator"))
+    policy.refresh_from_db()
+    assert policy.status == "ready"
+    state = replay(entry.entry() for entry in AuditEntry.objects.order_by("seq"))
+    assert state.broken == []
+    assert state.moves == PointerMove.objects.count()
+
+
+def test_evidence_cannot_be_changed_after_the_fact_even_in_the_database(world: World) -> None:
+    item = Evidence.objects.filter(proposal=ready(world)).first()
+    assert item is not None
+    item.body = b"better"
+    with pytest.raises(Exception, match="(?i)append|refuse|change"):
+        item.save()
+
+
+def _submitted_evaluator(world: World, folder: Path, by: str = "starter") -> Proposal:
+    code = folder / "evaluator"
+    code.mkdir(exist_ok=True)
+    (code / "evaluate.py").write_text("def evaluate(o, l): return {}\n")
+    return submit_evaluator(task=world.task, folder=code, summary="", by=world.cast.act(by))
