@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Every command of the service: makes the environment it needs first, then runs the command in it."""
 
-from __future__ import annotations
-
 import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+if sys.version_info < (3, 11):  # noqa: UP036  (whoever has an older one should read this, not a syntax error)
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    sys.exit("Pawl needs Python 3.11 or newer; this is " + found + ". Run manage.py with a newer python3.")
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from deploy import bootstrap
 

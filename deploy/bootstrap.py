@@ -1,7 +1,7 @@
 """Makes `.venv`, installs what the command needs from pyproject.toml and re-executes inside it.
 
-Standard library only, and nothing newer than Python 3.8 before the version check. When nothing is to be done
-this reads two small files. Ordinary pip configuration (index, find-links, proxies) is left to pip.
+Standard library only. When nothing is to be done this reads two small files. Ordinary pip configuration (index,
+find-links, proxies) is left to pip.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,9 +50,6 @@ def ensure(argv: list[str]) -> None:
     `PAWL_BOOTSTRAP=0` leaves everything to whoever made the environment (container images). Ends the process
     with one sentence when the environment cannot be prepared.
     """
-    if sys.version_info < (3, 11):  # noqa: UP036  (this very check is for older ones)
-        found = ".".join(str(part) for part in sys.version_info[:3])
-        sys.exit(f"Pawl needs Python 3.11 or newer; this is {found}. Run manage.py with a newer python3.")
     if os.environ.get("PAWL_BOOTSTRAP") == "0":
         return
     try:
@@ -107,8 +105,6 @@ def wanted_digests(extras: tuple[str, ...]) -> dict[str, str]:
 
 def requirements(name: str) -> list[str]:
     """pyproject.toml's requirements for "core" or one of the extras."""
-    import tomllib
-
     with (REPO / "pyproject.toml").open("rb") as handle:
         project = tomllib.load(handle)["project"]
     found: list[str] = project["dependencies"] if name == "core" else project["optional-dependencies"][name]

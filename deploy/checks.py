@@ -62,20 +62,24 @@ def _python() -> Finding:
 
 
 def _extra(name: str, enables: str, *, needed: bool) -> Finding:
-    absent = [line for line in bootstrap.requirements(name) if not _installed(line)]
-    remedy = "python3 manage.py setup" + ("" if name == "core" else f" --extra {name}")
+    names = [_distribution(line) for line in bootstrap.requirements(name)]
+    absent = [distribution for distribution in names if not _installed(distribution)]
     if absent:
+        remedy = "python3 manage.py setup" + ("" if name == "core" else f" --extra {name}")
         return Finding(f"packages: {name}", False, f"missing {', '.join(absent)}", enables, remedy, needed)
     found = f"torch {version('torch')}" if name == "train" else "installed"
     return Finding(f"packages: {name}", True, found, enables, "", needed)
 
 
-def _installed(requirement: str) -> bool:
-    name = requirement
+def _distribution(requirement: str) -> str:
     for mark in "[<>=!~; ":
-        name = name.partition(mark)[0]
+        requirement = requirement.partition(mark)[0]
+    return requirement
+
+
+def _installed(distribution: str) -> bool:
     try:
-        version(name)
+        version(distribution)
     except PackageNotFoundError:
         return False
     return True

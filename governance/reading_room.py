@@ -56,7 +56,7 @@ class ReadingRoom(_ModelAdmin):
 
 def short(value: str) -> SafeString:
     """The first characters of a digest or reference; the whole shows when the pointer rests on it."""
-    return format_html('<code title="{}">{}</code>', value, value[:12]) if value else format_html("-")
+    return format_html('<code title="{}">{}</code>', value, value[:12]) if value else SafeString("-")
 
 
 def by_field(name: str, label: str) -> Any:

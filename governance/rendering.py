@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from django.utils.safestring import SafeString, mark_safe
@@ -130,6 +131,8 @@ def _without_lines(file: FileDiff) -> SafeString:
         return mark_safe(
             f'<p class="body break">{sentence}<code>{digests}</code></p>'
         )  # hex digests, escaped path
+    if file.status != "modified":
+        return mark_safe(f'<p class="body">An empty file is {file.status}.</p>')  # a fixed word
     modes = f"{file.old_mode or 'absent'} → {file.new_mode or 'absent'}"
     return mark_safe(f'<p class="body">No line differs; the mode changes: {visible(modes)}.</p>')  # escaped
 
@@ -174,7 +177,7 @@ def _code(line: Line, side: Sequence[Spans]) -> str:
             edge - at for mark in line.marks for edge in mark if 0 < edge - at < len(text)
         }
         cuts = sorted(edges)
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             shown: str = visible(text[start:end])
             shown = f'<span class="{css}">{shown}</span>' if css else shown
             marked = any(low <= at + start < high for low, high in line.marks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from governance.errors import GovernanceError
 from loop import campaigns, submission
 from loop.agents.backends import get_backend
 from loop.campaigns import Act, Next
@@ -30,7 +31,7 @@ def advance_once(campaign: Campaign) -> list[Queued]:
             return _act(campaign, lease)
         except Fenced:
             return []
-        except LoopError as error:
+        except (LoopError, GovernanceError) as error:
             _finish(campaign, lease, Next(Act.FINISH, str(error), status=Campaign.Status.FAILED))
             return []
 

@@ -14,9 +14,10 @@ from governance import actions
 from governance.actors import LOOP, Actor
 from governance.audit.log import Facts
 from governance.digests import json_digest
-from governance.models import Release, Task
+from governance.models import Proposal, Release, Task
 from governance.pointers import live_release
 from governance.policy import policy_in_force
+from governance.transitions import OPEN
 from loop.archive import best
 from loop.contract import Budgets, Contract, Spent, check_budgets, query_level
 from loop.errors import BudgetSpent, TaskError
@@ -211,6 +212,9 @@ def _ending(campaign: Campaign, over: str) -> Next:
         top = best(accepted(campaign), Contract.from_json(campaign.contract).higher_is_better)
         if top.release == campaign.base_release.digest:
             return Next(Act.FINISH, f"{over} Nothing better than the live release was found.")
+        waiting = Proposal.objects.filter(target=top.release, status__in=OPEN).first()
+        if waiting is not None:
+            return Next(Act.FINISH, f"{over} The best release is proposed already, as {waiting.ref[:8]}.")
         return Next(Act.SUBMIT, over)
     verification = query.verification
     if verification.status in {Verification.Status.QUEUED, Verification.Status.RUNNING}:

@@ -20,10 +20,10 @@ SPLITS = (*PUBLIC_SPLITS, "hidden")
 DEFAULT_SPLIT = "public-val"
 NEEDS = frozenset({"gpu"})
 FIELD_KINDS = ("string", "number", "integer", "boolean")
-TOP_LEVEL = frozenset(
-    "id version title licence provenance label_secrecy redistributable needs "
-    "metric inputs outputs model splits limits gate".split()
-)
+TOP_LEVEL = frozenset({
+    "id", "version", "title", "licence", "provenance", "label_secrecy", "redistributable", "needs",
+    "metric", "inputs", "outputs", "model", "splits", "limits", "gate",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

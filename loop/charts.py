@@ -125,8 +125,11 @@ def _label(x: float, text: str) -> SafeString:
 
 
 def _caption() -> SafeString:
-    place = {"class": "tick", "x": (LEFT + RIGHT) / 2, "y": HEIGHT - 2, "text-anchor": "middle"}
-    return element("text", place, "generation")
+    return element(
+        "text",
+        {"class": "tick", "x": (LEFT + RIGHT) / 2, "y": HEIGHT - 2, "text-anchor": "middle"},
+        "generation",
+    )
 
 
 def _describe(points: Sequence[ScorePoint], direction: Direction) -> str:

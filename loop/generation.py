@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import F
 from django.utils import timezone
 
+from governance.errors import GovernanceError
 from governance.models import Release
 from loop import candidates
 from loop.agents.feedback import decide
@@ -147,7 +148,7 @@ def run_step(turn: Turn) -> bool:
     try:
         _count_attempt(turn)
         return bool(STEPS[turn.generation.step](turn))
-    except LoopError as error:
+    except (LoopError, GovernanceError) as error:
         if turn.lease.lost.is_set():
             raise
         turn.generation.refresh_from_db()

@@ -10,9 +10,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ PLACEHOLDER_KEY = "none"
 class RolloutRequest:
     """What to run. `inputs` becomes /in; without `evaluation` there is no score; without `upstream` no model.
 
-    `workdir` is an existing folder; the collected outputs stay in its subfolder `outputs`. `on_session` is given the open gateway session, to show progress from.
+    `workdir` is an existing folder; the collected outputs stay in its subfolder `outputs`. `on_session` is given
+    the open gateway session, to show progress from.
     """
 
     task: TaskSpec
@@ -48,7 +49,7 @@ class RolloutRequest:
     seed: int = 0
     evaluation: Evaluation | None = None
     upstream: Upstream | None = None
-    gateway_limits: GatewayLimits = GatewayLimits()
+    gateway_limits: GatewayLimits = field(default_factory=GatewayLimits)
     on_session: Callable[[GatewaySession], None] | None = None
 
 
@@ -172,7 +173,7 @@ def _spec(request: RolloutRequest, socket: Path | None) -> SandboxSpec:
     )
 
 
-def _model_env() -> Mapping[str, str]:
+def _model_env() -> dict[str, str]:
     """What ordinary clients need to find the relay; the key only satisfies clients that insist on one."""
     address = f"http://127.0.0.1:{RELAY_PORT}"
     return {

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from governance import actions
+from governance.errors import GovernanceError
 from governance.models import Version
 from loop.candidates import agent
 from loop.contract import Contract
@@ -42,7 +43,7 @@ def train(pk: int) -> bool:
             with lease.commit():
                 TrainingJob.objects.filter(pk=pk).update(status=Status.RUNNING, spec=_public(spec))
             result = _run(job, lease, task, spec)
-        except LoopError as error:
+        except (LoopError, GovernanceError) as error:
             if lease.lost.is_set():
                 raise
             with lease.commit():
@@ -74,10 +75,10 @@ def _spec(job: TrainingJob, task: InstalledTask, folder: Path) -> TrainingSpec:
         dataset_path=str(dataset),
         dataset_digest=write_dataset(data.rows, dataset),
         reward_socket="",
-        seed=contract.seed,
+        seed=contract.seed * 1000 + generation.number,
         budget_s=max(1.0, contract.budgets.wall_s - generation.campaign.spent["wall_s"]),
         out_dir=str(folder / "out"),
-        hyper=generation.decision.get("hyper", {}),
+        hyper={**generation.decision["hyper"], "max_completion": data.max_completion},
         parent_adapter_dir=str(artifacts.path(before)) if before else None,
         parent_digest=before,
         trajectory_digests=(data.trajectory_digest,),

@@ -15,6 +15,7 @@ from governance import actions
 from governance.actors import VERIFIER
 from governance.audit.log import Facts
 from governance.digests import tree_digest
+from governance.errors import GovernanceError
 from governance.models import Release
 from governance.pointers import live_release
 from loop.contract import Contract
@@ -55,7 +56,7 @@ def verify(pk: int) -> bool:
             _note_reading(row.query)
         try:
             examined = examine(row.query)
-        except LoopError as error:
+        except (LoopError, GovernanceError) as error:
             with lease.commit():
                 _fail(row, f"{type(error).__name__}: {error}")
             return True

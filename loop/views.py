@@ -16,6 +16,7 @@ from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob
 
 STEPS_A_PAGE = 100
 CAMPAIGNS_A_PAGE = 50
+STOP_POLLING = 286  # htmx takes the answer in and asks no more
 
 
 @require_safe
@@ -61,9 +62,10 @@ def campaign_page(request: HttpRequest, visitor: Visitor, ref: str) -> HttpRespo
 @require_safe
 @desk_page
 def campaign_live(request: HttpRequest, visitor: Visitor, ref: str) -> HttpResponse:
-    """The moving part of a campaign's page, as a fragment that the page asks for every 2 s while it runs."""
+    """The moving part of a campaign's page, as a fragment that the page asks for every 2 s until it ends."""
     campaign = get_object_or_404(Campaign.objects.select_related("task"), ref=ref)
-    return render(request, "loop/_live.html", _live(campaign))
+    context = _live(campaign)
+    return render(request, "loop/_live.html", context, status=200 if context["running"] else STOP_POLLING)
 
 
 @require_safe

@@ -223,7 +223,9 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
                 {"harness": "new", "adapter": "new", "score": 0.744},
             ],
         },
-        "ledger": {"used": 3, "allowed": 20, "promotions_used": 0, "promotions_allowed": 1, "alpha": 0.0025},
+        "ledger": {
+            "used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025
+        },
         "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
         "decision": {
             "decisions": [
@@ -245,6 +247,12 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
                 },
             ]
         },
+        "detectors": [
+            {"detector": "D1 public-hidden gap", "fired": False, "blocks": False,
+             "detail": "public minus hidden went from +0.006 to +0.022"},
+            {"detector": "D5 diff rules", "fired": True, "blocks": False,
+             "detail": "main.py: a new import of collections"},
+        ],
         "not_tested": [
             "Scans of another size or from another scanner.",
             "More than one seed of the hidden run.",
@@ -292,7 +300,7 @@ def running_campaign(
     )
     turns = [
         ("", "baseline", 0.604, "accuracy of the first harness on public-val"),
-        ("harness", "discarded", 0.592, "Not better than its parent: gain −0.012, 9 wins and 12 losses."),
+        ("harness", "discarded", 0.592, "Not better than its parent: gain -0.012, 9 wins and 12 losses."),
         ("harness", "kept", 0.664, "Gain +0.06 over its parent: 27 wins and 12 losses, p = 0.012."),
         ("harness", "failed", None, "HarnessError: main.py ended with exit status 1: ZeroDivisionError."),
         ("weights", "kept", 0.724, "Gain +0.06 over its parent: 31 wins and 16 losses, p = 0.02."),

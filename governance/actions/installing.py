@@ -194,8 +194,15 @@ def _check_manifest(kind: str, digest: str, manifest: Mapping[str, Any]) -> None
         text = str(manifest.get("toml", ""))
         if sha256_hex(text.encode()) != digest or dict(manifest) != policy_manifest(text):
             raise BadInput("A policy's digest is that of its TOML text; this one is not.")
-    elif "files" in manifest and files_digest(manifest["files"]) != digest:
+    elif "files" in manifest and _digest_of(manifest["files"]) != digest:
         raise BadInput(f"The list of files of {kind} {digest[:12]} does not give its digest.")
+
+
+def _digest_of(files: Any) -> str:
+    try:
+        return files_digest(files)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"A list of files is {{path: [mode, SHA-256]}}; this one is not ({error}).") from error
 
 
 def _check_known(key: str, digest: str, task: Task | None) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from governance.actions.base import act, check_reason, check_subject, lapse_all, locked, move
 from governance.actions.moves import Move, carry_out, check_signer
 from governance.actors import Actor
+from governance.against_log import check_against_log
 from governance.audit.checkpoints import make_checkpoint
 from governance.errors import BadInput, NotAllowed, Stale
 from governance.models import AuditEntry, PointerMove, Proposal, Release, Review
@@ -32,6 +33,7 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
     approvals = check_may_promote(proposal, by)
     check_subject(proposal)
     text = check_reason(reason, standing(proposal).policy.min_reason)
+    check_against_log(proposal, approvals)
     check_signer()
     move(proposal, Status.PROMOTING)
     _consume(approvals)

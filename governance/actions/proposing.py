@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +139,9 @@ def finish_verification(
 
 def _keep(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple[dict[str, Any], ...]:
     """Copy the evidence onto the proposal; returns it as an entry lists it, sorted by name."""
+    twice = [name for name, count in Counter(item.name for item in evidence).items() if count > 1]
+    if twice:
+        raise BadInput(f"The evidence {twice[0]!r} was handed in twice; each piece has a name of its own.")
     rows = [
         Evidence(
             proposal=proposal,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from governance.audit.canonical import canonical, canonical_digest, parse_canonical
+from governance.audit.entries import shape_problem
 from governance.audit.notes import (
     NoteError,
     TreeHead,
@@ -201,9 +202,11 @@ def _check_entries(check: _Check) -> str:
         data = line.encode()
         try:
             entry = parse_canonical(data)
-            seq = int(entry["seq"])
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             raise Refused(TAMPERED, f"the entry after {last} is not canonical: {error}") from error
+        if problem := shape_problem(entry):
+            raise Refused(TAMPERED, f"the entry after {last} is malformed: {problem}")
+        seq = entry["seq"]
         if not last < seq < check.head.size:
             raise Refused(TAMPERED, f"entry {seq} follows {last} in a log of {check.head.size}")
         leaf = check.tree.leaf(seq)

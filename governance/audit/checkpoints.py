@@ -78,7 +78,7 @@ def make_checkpoint() -> Checkpoint:
     AuditError, for a signature over entries that are then rolled back would stand against the log for ever.
     Raises AuditError too when the log is empty or the signer cannot sign; a refusal is put in the log as an alarm.
     """
-    if any(not block._from_testcase for block in connection.atomic_blocks):
+    if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
         raise AuditError("A checkpoint is made after the commit: use transaction.on_commit(make_checkpoint).")
     try:
         with transaction.atomic():

@@ -15,14 +15,13 @@ from django.db import connection
 from django.db.models import F
 
 from governance.actors import Actor
+from governance.audit.entries import ENTRY_VERSION, shape_problem
 from governance.audit.tree import leaf_hash
 from governance.digests import canonical_json
 from governance.errors import AuditError, BadInput
 from governance.models import AuditEntry, AuditHead
 
-ENTRY_VERSION = 1
 MAX_ENTRY_BYTES = 65_535
-OUTCOMES = frozenset({"allowed", "denied", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,6 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
     """
     if not connection.in_atomic_block:
         raise AuditError(f"The entry {action} was not written: call record() inside transaction.atomic().")
-    if facts.outcome not in OUTCOMES:
-        raise AuditError(f"The entry {action} has outcome {facts.outcome!r}; use allowed, denied or failed.")
     _check_widths(by, action, subject, facts)
     seq = _next_seq()
     now = datetime.now(UTC)
@@ -83,6 +80,8 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
         "task": facts.task,
         "detail": dict(facts.detail),
     }
+    if problem := shape_problem(entry):
+        raise AuditError(f"The entry {action} was not written: {problem}.")
     body = _canonical(entry)
     return AuditEntry.objects.create(
         seq=seq,
@@ -108,7 +107,7 @@ def _check_widths(by: Actor, action: str, subject: tuple[str, str], facts: Facts
         "task": facts.task,
     }
     for name, text in texts.items():
-        limit = AuditEntry._meta.get_field(name).max_length
+        limit = getattr(AuditEntry._meta.get_field(name), "max_length", None)
         if limit is not None and len(text) > limit:
             what = name.replace("_", " ")
             raise AuditError(

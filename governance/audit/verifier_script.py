@@ -6,7 +6,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-PARTS = ("tree", "canonical", "ed25519", "notes", "views", "replay", "bundle", "bundle_files")
+PARTS = ("tree", "canonical", "ed25519", "notes", "entries", "views", "replay", "bundle", "bundle_files")
 HEADER = '''\
 #!/usr/bin/env python3
 """Check this export of a Pawl audit log: python3 verify.py [--key KEY] [--checkpoint FILE]

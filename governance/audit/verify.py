@@ -12,6 +12,7 @@ from governance.audit.bundle import TAMPERED, Pins, Report, check_bundle
 from governance.audit.bundle_files import Unreadable, read_bundle
 from governance.audit.canonical import parse_canonical
 from governance.audit.checkpoints import get_signer, latest
+from governance.audit.entries import shape_problem
 from governance.audit.notes import NoteError, open_checkpoint
 from governance.audit.replay import Replay
 from governance.audit.tree import Tree, leaf_hash
@@ -80,13 +81,15 @@ def _entry_differences(tree: Tree, state: Replay) -> Iterator[str]:
             yield f"Entry {row.seq} does not hash to its leaf: its body or its leaf was changed."
         try:
             entry = parse_canonical(body)
+            if problem := shape_problem(entry):
+                raise ValueError(problem)
             columns = (row.seq, row.action, row.outcome, row.actor, row.object_type, row.object_id, row.task)
             said = (
                 entry["seq"], entry["action"], entry["outcome"], entry["actor"]["ref"],
                 entry["object"]["type"], entry["object"]["id"], entry["task"],
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            yield f"Entry {row.seq} is malformed: {error!r}."
+        except ValueError as error:
+            yield f"Entry {row.seq} is malformed: {error}."
             continue
         if columns != said:
             yield f"Entry {row.seq} has columns that differ from its body."

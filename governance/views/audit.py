@@ -12,8 +12,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from governance import rules
+from governance.actions import note_event
 from governance.audit.checkpoints import latest, load_tree
 from governance.audit.export import make_bundle, zip_bytes
+from governance.audit.log import Facts
 from governance.audit.queries import LogFilter, recent_entries
 from governance.audit.tree import leaf_hash, verify_inclusion
 from governance.errors import GovernanceError
@@ -84,8 +86,11 @@ def audit_export(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 
 def _check_may_read(visitor: Visitor) -> None:
+    """Raises PermissionDenied, and records the refusal, unless the visitor may read the log."""
     allowed, why_not = rules.can(lambda: rules.check_may_read_log(visitor.actor))
     if not allowed:
+        facts = Facts(outcome="denied", reason=why_not)
+        note_event(by=visitor.actor, action="audit.read", subject=("log", "entries"), facts=facts)
         raise PermissionDenied(why_not)
 
 

@@ -13,12 +13,25 @@ from django.utils.safestring import SafeString
 from governance.models import Evidence
 from governance.svg import interval_plot
 
-_ORDER = ("comparison", "public", "attribution", "ledger", "decision", "not_tested", "cost", "adapter")
+_ORDER = (
+    "comparison",
+    "public",
+    "attribution",
+    "ledger",
+    "detectors",
+    "not_tested",
+    "decision",
+    "cost",
+    "adapter",
+    "contract",
+)
 _TITLES = {
     "comparison": "Hidden test against the live release",
     "public": "Public validation",
     "attribution": "What each lever adds",
     "ledger": "Hidden-query ledger",
+    "detectors": "Detectors",
+    "contract": "The campaign's contract",
     "cost": "Cost",
     "decision": "Why the agent did this",
     "not_tested": "What was not tested",
@@ -131,7 +144,15 @@ def _attribution(data: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _ledger(data: Any) -> tuple[str, dict[str, Any]]:
-    return ("ledger", {}) if isinstance(data, dict) else _facts(data)
+    if not isinstance(data, dict):
+        return _facts(data)
+    return "ledger", {"level": _first(data, "alpha_query", "alpha"), "family": data.get("alpha")}
+
+
+def _detectors(data: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        return _facts(data)
+    return "detectors", {"findings": data}
 
 
 def _decision(data: Any) -> tuple[str, dict[str, Any]]:
@@ -196,6 +217,8 @@ _BUILDERS = {
     "ledger": _ledger,
     "decision": _decision,
     "not_tested": _not_tested,
+    "detectors": _detectors,
     "cost": _facts,
+    "contract": _facts,
     "adapter": _facts,
 }

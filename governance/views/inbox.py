@@ -39,7 +39,7 @@ class InboxRow:
 def inbox(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Proposals that wait for the visitor first, then other open ones, then what was decided lately."""
     try:
-        policy: Policy | None = policy_in_force()[0]
+        policy, _ = policy_in_force()
     except BadInput as missing:
         return render(request, "desk/inbox.html", {"here": "inbox", "no_policy": str(missing)})
     open_ones = list(

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from governance import actions, rules
 from governance.audit.log import Facts
-from governance.errors import BadInput, GovernanceError, Stale
+from governance.errors import BadInput, GovernanceError, NotAllowed, Stale
 from governance.models import AuditEntry, Evidence, PointerMove, Proposal
 from governance.rendering import ShownFile, View, render_file, shown_files
 from governance.transitions import DECIDABLE, OPEN, Status
@@ -22,6 +22,7 @@ from governance.views.base import Visitor, desk_page, names_by_ref
 from governance.views.evidence import cards, read_json, score_delta
 from governance.views.needs import needs_of
 
+UNREADABLE = "The diff cannot be shown, so this cannot be approved."
 _VERDICTS = ("approve", "reject", "request_changes")
 _STEPPED_UP = frozenset({"approve", "promote", "revert", "acknowledge"})
 _DONE = {
@@ -110,6 +111,8 @@ def _carry_out(act: str, proposal: Proposal, request: HttpRequest, visitor: Visi
         raise Stale("What you read is not what this proposal is now; read it again before you decide.")
     if act in _STEPPED_UP:
         check_step_up(request, visitor, ("proposal", proposal.ref))
+    if act == "approve":
+        _check_diff_can_be_read(proposal)
     if act in _VERDICTS:
         actions.review(proposal=proposal, verdict=act, reason=reason, subject_digest=digest, by=by)
     elif act == "promote":
@@ -121,6 +124,13 @@ def _carry_out(act: str, proposal: Proposal, request: HttpRequest, visitor: Visi
     else:
         actions.withdraw(proposal=proposal, reason=reason, by=by)
     return proposal
+
+
+def _check_diff_can_be_read(proposal: Proposal) -> None:
+    """Raises NotAllowed when the evidence `diff` cannot be shown: nobody approves what nobody could read."""
+    broken = _files(list(proposal.evidence.filter(name="diff")), "unified")[1]
+    if broken:
+        raise NotAllowed(f"{UNREADABLE} {broken}")
 
 
 def _find(ref: str) -> Proposal:
@@ -221,7 +231,7 @@ def _forms(proposal: Proposal, visitor: Visitor, broken_diff: bool) -> list[Form
 
 def _review_form(proposal: Proposal, visitor: Visitor, broken_diff: bool) -> Form:
     allowed, why_not = rules.can_review(proposal, visitor.actor)
-    unreadable = "The diff cannot be shown, so this cannot be approved." if broken_diff and allowed else ""
+    unreadable = UNREADABLE if broken_diff and allowed else ""
     buttons = (
         Button("approve", "Approve", "primary", allowed and not broken_diff, why_not or unreadable),
         Button("request_changes", "Request changes", "", allowed, why_not),

@@ -94,7 +94,7 @@ def resolve(profile_id: str, home: Path | None) -> tuple[Profile, Provider, Mode
     info = provider.models.get(profile.model, provider.any_model)
     if info is None:
         raise ProviderError(
-            f"Provider {provider.id} has no prices for the model {profile.model!r}; add them to its file, because "
+            f"Provider {provider.id} has no prices for the model {profile.model!r}; add them to its file: "
             "a budget cannot be kept without them."
         )
     return profile, provider, info

@@ -63,7 +63,7 @@ def evidence_prompt(evidence: Evidence) -> str:
             or "none counted",
             "settings": "\n".join(setting_line(entry) for entry in evidence.settings.values())
             or "none declared",
-            "files": "\n".join(f"- {path}" for path in sorted(evidence.harness_files)),
+            "files": "\n".join(f"- {one_line(path)}" for path in sorted(evidence.harness_files)),
             "history": "\n".join(history_line(row) for row in evidence.history) or "none yet",
             "items": items_text(evidence.items),
             "trajectories": trajectories_text(evidence),
@@ -80,18 +80,21 @@ def budget_text(evidence: Evidence) -> str:
     """What is left."""
     left = evidence.budget
     parts = [f"{left.generations} generations"]
-    for value, unit in ((left.cost_usd, "USD"), (left.tokens, "tokens"), (left.wall_s, "seconds")):
+    if left.cost_usd is not None:
+        parts.append(f"{left.cost_usd:.4f} USD")
+    for value, unit in ((left.tokens, "tokens"), (left.wall_s, "seconds")):
         if value is not None:
-            parts.append(f"{value:.6g} {unit}")
+            parts.append(f"{value:.0f} {unit}")
     return ", ".join(parts)
 
 
 def setting_line(entry: Tunable) -> str:
     """One tunable."""
-    domain = (
-        f"one of {list(entry.choices)}" if entry.choices else f"{entry.type} from {entry.low} to {entry.high}"
-    )
-    return f"- {entry.name} = {entry.value!r} ({domain}): {one_line(entry.help)}"
+    domain = f"one of {list(entry.choices)}" if entry.choices else entry.type
+    if not entry.choices and entry.low is not None and entry.high is not None:
+        domain = f"{entry.type} from {entry.low} to {entry.high}"
+    help_text = f": {one_line(entry.help)}" if entry.help else ""
+    return f"- {entry.name} = {entry.value!r} ({domain}){help_text}"
 
 
 def history_line(row: HistoryRow) -> str:

@@ -113,7 +113,7 @@ def _tunable(name: str, table: Any) -> Tunable:
     tunable = Tunable(
         name, table["type"], table["value"], tuple(choices), help=str(table.get("help", "")), **bounds
     )
-    if tunable.searchable and not choices and bounds["low"] > bounds["high"]:  # type: ignore[operator]
+    if tunable.low is not None and tunable.high is not None and tunable.low > tunable.high:
         raise HarnessError(f"{where}: min is larger than max.")
     check_value(tunable, tunable.value)
     return tunable

@@ -239,5 +239,6 @@ def apart(tunable: Tunable, one: Scalar | None, other: Scalar) -> float:
         return 0.0
     if tunable.choices or not isinstance(one, int | float) or not isinstance(other, int | float):
         return 1.0
-    assert tunable.low is not None and tunable.high is not None
+    if tunable.low is None or tunable.high is None:
+        return 1.0
     return abs(one - other) / ((tunable.high - tunable.low) or 1.0)

@@ -22,7 +22,9 @@ REPOSITORY = HERE.parents[1]
 SUPERVISOR = HERE / "supervisor.py"
 GRACE_S = 30.0
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
-RESERVED = frozenset("out scratch tmp proc dev usr bin lib lib32 lib64 etc run venv python".split())
+RESERVED = frozenset({
+    "out", "scratch", "tmp", "proc", "dev", "usr", "bin", "lib", "lib32", "lib64", "etc", "run", "venv", "python",
+})  # fmt: skip
 TARGET = re.compile(r"/([A-Za-z0-9_]+)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 INSTALL = "install it with: apt install bubblewrap"
 USERNS_REMEDY = (

@@ -12,9 +12,9 @@ SANDBOX_UID = "1000"
 MIB = 1 << 20
 
 NAMESPACES = (
-    "--unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup --disable-userns "
-    "--die-with-parent --new-session --cap-drop ALL --hostname sbx --clearenv"
-).split()
+    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
+    "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sbx", "--clearenv",
+)  # fmt: skip
 BASE_ENV = {
     "HOME": "/scratch",
     "TMPDIR": "/scratch",

@@ -21,20 +21,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loop.sandbox import watch  # noqa: E402
-from loop.sandbox.collect import Refused, collect  # noqa: E402
-from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command  # noqa: E402
-from loop.sandbox.logs import LogKeeper  # noqa: E402
-from loop.sandbox.namespaces import (  # noqa: E402
+from loop.sandbox import watch
+from loop.sandbox.collect import Refused, collect
+from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
+from loop.sandbox.logs import LogKeeper
+from loop.sandbox.namespaces import (
     PR_SET_CHILD_SUBREAPER,
     die_with_parent,
     enter_mount_namespace,
     prctl,
 )
-from loop.sandbox.protocol import Order, Report  # noqa: E402
-from loop.sandbox.slots import NoFreeSlot, take_uid  # noqa: E402
-from loop.sandbox.staging import StagingError, stage  # noqa: E402
-from loop.types import Limits, Outcome, Usage  # noqa: E402
+from loop.sandbox.protocol import Order, Report
+from loop.sandbox.slots import NoFreeSlot, take_uid
+from loop.sandbox.staging import StagingError, stage
+from loop.types import Limits, Outcome, Usage
 
 POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")

@@ -195,7 +195,7 @@ class NumpySession:
 
     def _turned(self, x: Array, start: int) -> Array:
         end, half = start + x.shape[1], x.shape[2] // 2
-        back = np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
+        back: Array = np.concatenate([-x[..., half:], x[..., :half]], axis=-1)
         return x * self._model.cos[start:end] + back * self._model.sin[start:end]
 
     def _attend(self, x: Array, number: int, layer: Layer) -> Array:
@@ -218,9 +218,8 @@ class NumpySession:
 
     def read(self, ids: Sequence[int]) -> Logits:
         """Append tokens and return the logits (V,) after the last of them."""
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # x / inf closes a gate; broken logits are caught later
+        # Overflow closes a gate (x / inf = 0), and whoever samples refuses logits that are not finite.
+        with np.errstate(over="ignore", invalid="ignore"):
             x = self._model.embedding[list(ids)]
             for number, layer in enumerate(self._model.layers):
                 x = x + self._attend(self._norm(x, layer.norm), number, layer)

@@ -10,7 +10,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,8 @@ class RewardServer:
         self._lines: LineSocket | None = None
         self._clients: list[LineSocket] = []
         self._threads: list[threading.Thread] = []
+        self._trainers: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
 
     def __enter__(self) -> RewardServer:
         self._folder = Path(tempfile.mkdtemp(prefix="pawl-reward-"))
@@ -82,12 +84,13 @@ class RewardServer:
             connection = self._accept(evaluator)
         connection.settimeout(self._source.reply_s)
         self._lines = LineSocket(connection)
-        self._thread(self._serve_trainers)
+        self._acceptor = self._thread(self._serve_trainers, self._trainers)
 
-    def _thread(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+    def _thread(self, target: Callable[..., None], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _run_sandbox(self) -> None:
         source = self._source
@@ -139,10 +142,10 @@ class RewardServer:
             raise TrainingError(f"The evaluator's reward sandbox ended: {self._ended or 'without a reason'}.")
         return parse_rewards(reply, len(rows))
 
-    def _serve_trainers(self) -> None:
+    def _serve_trainers(self, listener: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._trainers.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return  # closed: the server is being left
             lines = LineSocket(connection)
@@ -161,12 +164,14 @@ class RewardServer:
             return  # the trainer is gone; its own end is reported by its exit status
 
     def _close(self) -> None:
+        if self._trainers is not None:
+            self._trainers.shutdown(socket.SHUT_RDWR)
+            self._trainers.close()
+        if self._acceptor is not None:
+            self._acceptor.join(STOP_S)  # from here on no client is added
         for lines in [self._lines, *self._clients]:
             if lines is not None:
                 lines.close()
-        if hasattr(self, "_trainers"):
-            self._trainers.shutdown(socket.SHUT_RDWR)
-            self._trainers.close()
         for thread in self._threads:
             thread.join(STOP_S)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,11 +14,59 @@ from loop.errors import TrainingError
 from loop.training.hyper import Hyper
 
 
-class PolicyTrainer(GRPOTrainer):
-    """GRPO as TRL has it (and GSPO, by its settings), without model cards."""
+class Passes(torch.utils.data.Sampler[int]):
+    """Endless seeded passes over the prompts, cut to what a run needs: one epoch, so that a resumed run skips exactly.
+
+    Yields groups of `group` prompts, each prompt `samples` times in a row, each group `repeats` times.
+    """
+
+    def __init__(self, size: int, group: int, samples: int, repeats: int, groups: int, seed: int) -> None:
+        self.size, self.group, self.samples = size, group, samples
+        self.repeats, self.groups, self.seed = repeats, groups, seed
+
+    def __len__(self) -> int:
+        return self.groups * self.repeats * self.group * self.samples
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._order()
+        for _ in range(self.groups):
+            chosen = list(itertools.islice(order, self.group))
+            for _ in range(self.repeats):
+                yield from (index for index in chosen for _ in range(self.samples))
+
+    def _order(self) -> Iterator[int]:
+        generator = torch.Generator()
+        generator.manual_seed(self.seed)
+        while True:
+            yield from torch.randperm(self.size, generator=generator).tolist()
+
+
+class Lean:
+    """What every trainer here changes in TRL's: no model cards in checkpoints, and prompts in seeded passes."""
+
+    args: Any
+    num_generations: int
+    num_iterations: int
+    train_dataset: Any
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Checkpoints carry no README."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Passes:
+        args = self.args
+        repeats = self.num_iterations * args.steps_per_generation
+        return Passes(
+            size=len(self.train_dataset if dataset is None else dataset),
+            group=args.generation_batch_size // self.num_generations,
+            samples=self.num_generations,
+            repeats=repeats,
+            groups=math.ceil(args.max_steps * args.gradient_accumulation_steps / repeats),
+            seed=args.seed,
+        )
+
+
+class PolicyTrainer(Lean, GRPOTrainer):
+    """GRPO as TRL has it, and GSPO by its settings."""
 
 
 class ShapedTrainer(PolicyTrainer):
@@ -161,11 +211,8 @@ def gae(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, lam: fl
     return advantages
 
 
-class LeaveOneOutTrainer(RLOOTrainer):
-    """RLOO as TRL has it, without model cards."""
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Checkpoints carry no README."""
+class LeaveOneOutTrainer(Lean, RLOOTrainer):
+    """RLOO as TRL has it."""
 
 
 TRAINERS: dict[str, type[GRPOTrainer] | type[RLOOTrainer]] = {

@@ -153,7 +153,7 @@ class Arena:
             "task.toml": TASK_TOML,
             "evaluator/evaluate.py": EVALUATOR,
             "public/public-val/inputs.jsonl": "".join(
-                f'{{"id": "{key}", "x": {x}}}\n' for key, x in zip("abc", (1, 2, 3))
+                f'{{"id": "{key}", "x": {x}}}\n' for x, key in enumerate("abc", 1)
             ),
             "labels/public-val/labels.jsonl": self._labels(),
             "hidden/labels/labels.jsonl": self._labels(),
@@ -164,9 +164,8 @@ class Arena:
             path.write_text(text)
 
     def _labels(self) -> str:
-        return "".join(
-            f'{{"id": "{key}", "label": "{label}"}}\n' for key, label in zip("abc", ("1", "2", self.token))
-        )
+        labels = {"a": "1", "b": "2", "c": self.token}
+        return "".join(f'{{"id": "{key}", "label": "{label}"}}\n' for key, label in labels.items())
 
 
 def survivors(seed: int) -> list[int]:

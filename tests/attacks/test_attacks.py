@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import py_compile
+import re
 import secrets
 import shutil
 import subprocess
@@ -183,10 +184,8 @@ def test_an_attack_is_contained_for_an_ordinary_users_worker(arena: Arena, commo
 def test_without_a_sandbox_the_same_attack_succeeds(arena: Arena, name: str, tmp_path: Path) -> None:
     harness, before = arena.harness(name), arena.victim.read_text()
     text = (harness / "main.py").read_text()
-    start = text.index('places = "') if 'places = "' in text else 0
-    if start:  # leave the machine's own files alone: only the bait is written
-        end = text.index("\n", start)
-        (harness / "main.py").write_text(text[:start] + "places = []" + text[end:])
+    # Leave the machine's own files alone: without the sandbox only the bait is written.
+    (harness / "main.py").write_text(re.sub(r"^places \+?= .*$", "places = []", text, flags=re.MULTILINE))
     outputs = tmp_path / "plain"
     outputs.mkdir()
     env = {

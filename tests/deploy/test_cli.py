@@ -24,7 +24,8 @@ class _Raising(cli.PawlCommand):
     example = "python3 manage.py raising"
 
     def __init__(self, error: Exception | None = None) -> None:
-        super().__init__(stdout=io.StringIO(), stderr=io.StringIO())
+        self.out, self.err = io.StringIO(), io.StringIO()
+        super().__init__(stdout=self.out, stderr=self.err)
         self.error = error
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,8 +34,7 @@ class _Raising(cli.PawlCommand):
         self.emit({"proposal": 3}, "Promoted proposal 3.")
 
     def shown(self) -> tuple[str, str]:
-        out, err = self.stdout._out, self.stderr._out  # type: ignore[attr-defined]
-        return out.getvalue(), re.sub(r"\x1b\[\d*;?\d*m", "", err.getvalue())
+        return self.out.getvalue(), re.sub(r"\x1b\[\d*;?\d*m", "", self.err.getvalue())
 
 
 @pytest.mark.parametrize(

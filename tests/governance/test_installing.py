@@ -34,7 +34,7 @@ def test_installing_the_same_again_changes_nothing(world: World) -> None:
 
 
 def test_a_changed_task_needs_another_id(world: World) -> None:
-    with pytest.raises(BadInput, match="installed with another task.toml"):
+    with pytest.raises(BadInput, match="installed with another task"):
         install_task(spec={"id": "digits"}, spec_digest="1" * 64, by=SETUP)
 
 
@@ -78,13 +78,19 @@ def test_a_list_of_files_must_give_the_digest(world: World) -> None:
         )
 
 
+@pytest.mark.parametrize("files", [None, 3, {"a": 1}, {"a": ["file", "zz"]}, {"a": ["file"]}])
+def test_a_list_of_files_that_is_none_is_refused(world: World, files: object) -> None:
+    with pytest.raises(BadInput, match="this one is not"):
+        register_version(kind="harness", digest="0" * 64, task=world.task, manifest={"files": files}, by=LOOP)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"digest": "short"}, "not a SHA-256 digest"),
         ({"kind": "poem"}, "no kind of version"),
         ({"task": None}, "belongs to a task"),
-        ({"kind": "policy", "task": None}, "not valid|lacks|must"),
+        ({"kind": "policy", "task": None}, "digest is that of its TOML text"),
     ],
 )
 def test_a_version_that_does_not_fit_is_refused(world: World, change: dict[str, Any], sentence: str) -> None:

@@ -159,6 +159,12 @@ def test_a_diff_with_other_bytes_than_the_harness_is_refused(world: World) -> No
         )
 
 
+def test_evidence_of_one_name_twice_is_refused(world: World) -> None:
+    twice = evidence(SEED, BETTER) * 2
+    with pytest.raises(BadInput, match="was handed in twice"):
+        finish_verification(proposal=verifying(world), passed=True, reason="", evidence=twice, by=VERIFIER)
+
+
 def test_a_diff_that_is_not_json_is_refused(world: World) -> None:
     items = [EvidenceItem("diff", "application/json", b"{")]
     with pytest.raises(BadInput, match="not JSON"):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def many(run: FakeRun) -> int:
 def run_case(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., SandboxResult]:
     """Runs a Case on each backend; /in holds a file `word`, and a.txt and b.txt are collected."""
 
-    def run(case: Case, **limits: float) -> SandboxResult:
+    def run(case: Case, **limits: Any) -> SandboxResult:
         harness, inputs, out = (tmp_path / name for name in ("harness", "in", "out"))
         for folder in (harness, inputs, out):
             folder.mkdir()
@@ -176,19 +177,19 @@ def test_the_output_folder_holds_a_limited_number_of_bytes(run_case: Runner) -> 
 def real(tmp_path: Path) -> Callable[..., SandboxResult]:
     """Runs a piece of Python source in bubblewrap; a.txt is collected."""
 
-    def run(source: str, spec: dict[str, object] | None = None, **limits: float) -> SandboxResult:
+    def run(source: str, spec: dict[str, Any] | None = None, **limits: Any) -> SandboxResult:
         harness, out = tmp_path / "harness", tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
         harness.mkdir(exist_ok=True)
         out.mkdir()
         (harness / "main.py").write_text(source)
-        chosen = {
+        chosen: dict[str, Any] = {
             "argv": (python_inside(), "-I", PROGRAM),
             "mounts": (Mount(harness, "/harness"),),
             "outputs": ("a.txt",),
             "limits": Limits(**({"wall_s": 10} | limits)),
         }
-        return get_backend().run(SandboxSpec(**(chosen | (spec or {}))), out)  # type: ignore[arg-type]
+        return get_backend().run(SandboxSpec(**(chosen | (spec or {}))), out)
 
     return run
 

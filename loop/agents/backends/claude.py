@@ -58,8 +58,10 @@ class ClaudeChat:
 
     def send(self) -> Reply:
         """One attempt. Raises Fault."""
+        body = dict(self.request())
+        sampling = {"temperature": body.pop("temperature")} if "temperature" in body else None
         try:
-            message = self._client.messages.create(**self.request())
+            message = self._client.messages.create(**body, extra_body=sampling)
         except (anthropic.APIError, ValueError) as error:
             raise fault_of(anthropic, error) from error
         if not isinstance(message, Message) or not isinstance(message.content, list) or message.usage is None:

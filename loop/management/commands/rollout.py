@@ -36,7 +36,7 @@ class Command(BaseCommand):
     """Needs no database: the task comes from a folder, and nothing is recorded."""
 
     help = "Run a harness once on a task, in the sandbox, and print its outcome and score."
-    requires_system_checks = []
+    requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EXAMPLE, "formatter_class": argparse.RawDescriptionHelpFormatter}

@@ -142,6 +142,7 @@ class Forged:
     filters: Mapping[str, str] = field(default_factory=dict)
     leave_out: frozenset[int] = frozenset()
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    later: Sequence[Mapping[str, Any]] = ()  # written after the export began
 
     def files(self) -> dict[str, bytes]:
         """The files of the bundle."""
@@ -160,7 +161,7 @@ class Forged:
             "bound": len(bound),
             "bound_digest": canonical_digest(bound_digests(bound)),
         }
-        log = numbered([*self.entries, entry(EXPORT_ACTION, ("log", "export"), detail)])
+        log = numbered([*self.entries, entry(EXPORT_ACTION, ("log", "export"), detail), *self.later])
         bodies = [canonical(each) for each in log]
         tree = Tree(leaf_hash(body) for body in bodies)
         note = signed(tree)

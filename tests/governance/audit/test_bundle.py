@@ -6,13 +6,25 @@ import ast
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.bundle import INCOMPLETE, OK, TAMPERED, UNREADABLE, Pins, Report, check_bundle
+from governance.audit.bundle import (
+    INCOMPLETE,
+    OK,
+    TAMPERED,
+    UNREADABLE,
+    Pins,
+    Report,
+    check_bundle,
+    write_consistency,
+    write_proof,
+)
+from governance.audit.bundle_files import main
 from governance.audit.notes import make_key
 from governance.audit.tree import Tree, leaf_hash
 from tests.governance.audit.conftest import Honest
@@ -190,6 +202,47 @@ def test_a_filtered_export_says_what_it_withholds_and_is_not_replayed() -> None:
     assert "withholds 1-2, 4" in report.steps[4] and "not replayed" in report.steps[8]
 
 
+def test_entries_written_while_the_export_was_made_are_named_and_the_rest_is_replayed() -> None:
+    files = Forged(list(story().values()), later=[grant("p-x"), grant("p-y")]).files()
+    report = check_bundle(files, Pins([str(KEY)]))
+    assert report.status == OK and report.withheld == [12, 13]
+    assert "written after the export: 12-13" in report.steps[4] and "5 moves" in report.steps[8]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 00\n\n"),
+        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 1\n\n"),
+        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 0\nno base64\n\n"),
+        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v2\nindex 0\n\n"),
+        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 0\n\n"),
+        ("entries.jsonl", b"\xff\n"),
+        ("entries.jsonl", b"{}\n"),
+        ("leaf-hashes.txt", b"zz\n" * 12),
+        ("vkeys.txt", b"no key\n"),
+    ],
+)
+def test_malformed_files_with_a_new_manifest_are_refused(name: str, data: bytes) -> None:
+    files = Forged(list(story().values())).files()
+    assert check_bundle(with_new_manifest({**files, name: data}), Pins([str(KEY)])).status == TAMPERED
+
+
+def test_a_proof_of_another_tree_is_refused() -> None:
+    files = Forged(list(story().values())).files()
+    proof = write_proof(Tree([leaf_hash(bytes([n])) for n in range(12)]), 0, files["checkpoint"])
+    report = check_bundle(with_new_manifest({**files, "proofs/0.tlog-proof": proof}), Pins([str(KEY)]))
+    assert report.status == TAMPERED and "does not prove entry 0" in report.problem
+
+
+def test_a_consistency_file_of_another_tree_is_refused(honest: Honest) -> None:
+    other = Tree([leaf_hash(bytes([n])) for n in range(honest.bundle.size)])
+    size = int(honest.files["checkpoint.prev"].split(b"\n")[1])
+    files = with_new_manifest({**honest.files, "consistency.txt": write_consistency(other, size)})
+    report = check_bundle(files, pinned(honest))
+    assert report.status == TAMPERED and "does not tie" in report.problem
+
+
 def test_an_unfiltered_export_that_withholds_is_incomplete() -> None:
     files = Forged(list(story().values()), leave_out=frozenset({2})).files()
     report = check_bundle(files, Pins([str(KEY)]))
@@ -270,6 +323,35 @@ def test_the_verifier_imports_the_standard_library_only(honest: Honest) -> None:
     assert {module.partition(".")[0] for module in modules} <= sys.stdlib_module_names
     names = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     assert len(names) == len(set(names))
+
+
+def test_the_command_line_gives_the_same_verdicts_in_process(
+    honest: Honest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = unpack(honest.files, tmp_path / "bundle")
+    (tmp_path / "kept").write_bytes(honest.kept)
+    assert main([str(folder), "--key", honest.key, "--checkpoint", str(tmp_path / "kept")]) == OK
+    assert "OK: " in capsys.readouterr().out
+    (folder / "checkpoint").write_bytes(b"")
+    assert main([str(folder)]) == TAMPERED
+    assert "TAMPERED: step 1" in capsys.readouterr().err
+    for usage in (["--nonsense"], [str(tmp_path / "nowhere")], [str(tmp_path / "kept")], ["--key"]):
+        assert main(usage) == UNREADABLE
+    assert main(["--help"]) == OK
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_two_files_of_one_name_or_too_much_is_not_read(
+    honest: Honest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("MANIFEST.json", b"{}")
+        archive.writestr("MANIFEST.json", b"{}")
+    assert main([str(tmp_path / "twice.zip")]) == UNREADABLE
+    with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("MANIFEST.json", b" " * 1000)
+    monkeypatch.setattr("governance.audit.bundle_files.MAX_ZIP_BYTES", 999)
+    assert main([str(tmp_path / "large.zip")]) == UNREADABLE
 
 
 def test_report_of_nothing_is_a_verdict() -> None:

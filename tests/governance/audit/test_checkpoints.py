@@ -148,6 +148,18 @@ def test_the_live_check_names_every_difference(db: None, signer_home: Path) -> N
         assert sentence in found
 
 
+def test_the_live_check_names_missing_entries_and_a_checkpoint_beyond_the_log(
+    db: None, signer_home: Path
+) -> None:
+    append(4)
+    assert live_differences() == []
+    make_checkpoint()
+    as_owner("DELETE FROM governance_auditentry WHERE seq = 1")
+    found = " ".join(live_differences())
+    assert "Entry 1 is missing; the next one is 2" in found
+    assert "A checkpoint states 4 entries, the table has 3" in found
+
+
 def test_the_live_check_sees_lost_triggers_and_a_lost_key(db: None, signer_home: Path) -> None:
     append()
     make_checkpoint()

@@ -23,7 +23,7 @@ from governance.audit.views import events_csv, safe_cell
 from governance.errors import AuditError, BadInput, NotAllowed
 from governance.models import AuditEntry, Checkpoint, Pointer, PointerMove
 from tests.governance.audit.conftest import Honest
-from tests.governance.audit.forge import entry
+from tests.governance.audit.forge import KEY, Forged, entry, story
 from tests.governance.cast import PASSWORD, World
 
 
@@ -118,6 +118,16 @@ def test_a_changed_verifier_is_seen_by_the_service(
     (tmp_path / "link").symlink_to(tmp_path / "checkpoint")
     with pytest.raises(AuditError, match="link"):
         verify_bundle(tmp_path)
+
+
+def test_a_bundle_with_another_verifier_is_refused_by_the_service_alone(tmp_path: Path) -> None:
+    other = Forged(list(story().values()), extra={"verify.py": b"print('OK')\n"}).files()
+    for name, data in other.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    report = verify_bundle(tmp_path, Pins([str(KEY)]))
+    assert report.status == TAMPERED and report.problem.startswith("verify.py of the bundle differ")
+    assert len(report.steps) == 9
 
 
 def test_a_pointer_moved_behind_the_log_is_seen(world: World, history: Checkpoint) -> None:

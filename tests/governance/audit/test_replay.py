@@ -13,13 +13,16 @@ from governance.audit.canonical import canonical_digest
 from governance.audit.replay import replay
 from tests.governance.audit.forge import (
     BETTER,
+    EVIDENCE,
     EVALUATOR,
     KEY,
+    LANES,
     POLICY,
     SEED,
     WORSE,
     Forged,
     entry,
+    grant,
     install,
     numbered,
     review,
@@ -180,6 +183,65 @@ def test_readiness_without_evidence_is_named() -> None:
     told["ready"] |= {"evidence": [], "subject_digest": digest}
     told["ready"]["detail"]["subject"] = NO_EVIDENCE
     assert any("without evidence" in line for line in broken(told))
+
+
+def test_readiness_declared_again_after_the_reviews_asks_for_new_ones() -> None:
+    told = story()
+    again = copy.deepcopy(told["ready"])
+    assert any(
+        "before the proposal was ready" in line for line in broken(after(told, "review 2", again=again))
+    )
+
+
+def policy_story() -> Story:
+    """Two owners approve a new policy, which then asks for three reviewers."""
+    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner"}}
+    bound = {
+        **subject(),
+        "kind": "policy",
+        "task": "",
+        "key": "policy",
+        "target": WORSE,
+        "base": POLICY,
+        "evaluator": "",
+    }
+    digest = canonical_digest(bound)
+    told = story()
+    told["policy"]["detail"]["lanes"] = lanes
+    extra = {f"grant {ref}": grant(ref, "evaluator owner") for ref in ("p-olga", "p-otto")}
+    detail = {"kind": "policy", "key": "policy", "lane": "policy", "excluded": [], "subject": bound}
+    changes = {"subject_digest": digest, "before": POLICY, "after": WORSE}
+    extra["policy ready"] = entry("proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, **changes)
+    for ref in ("p-olga", "p-otto"):
+        given = review(ref, object={"type": "proposal", "id": "r8"})
+        extra[f"review {ref}"] = {**given, "subject_digest": digest}
+    consumed = [{"nonce": f"n-{ref}", "ref": ref} for ref in ("p-olga", "p-otto")]
+    detail = {
+        "kind": "promote",
+        "generation": 1,
+        "proposal": "r8",
+        "lane": "policy",
+        "excluded": [],
+        "consumed": consumed,
+    }
+    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer"}}
+    extra["policy move"] = entry(
+        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict}, **changes
+    )
+    return after(told, "starter", **extra)
+
+
+def test_a_policy_is_judged_by_the_old_rules_and_rules_what_follows() -> None:
+    told = policy_story()
+    first_part = {name: told[name] for name in list(told)[: list(told).index("policy move") + 1]}
+    assert broken(first_part) == []
+    told["ready"]["policy"]["digest"] = told["promote"]["policy"]["digest"] = WORSE
+    renewed = {**subject(), "policy": WORSE}
+    told["ready"]["detail"]["subject"] = renewed
+    for name in ("ready", "review 1", "review 2", "promote"):
+        told[name]["subject_digest"] = canonical_digest(renewed)
+    told["revert"]["policy"]["digest"] = WORSE
+    assert [line.partition(": ")[2] for line in broken(told)] == ["2 approvals, the lane adapter asks for 3"]
 
 
 def test_a_second_install_of_a_pointer_is_named() -> None:

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import answer  # noqa: E402
+from honest import answer
 
 answer()
 print(dict(os.environ))
 for entry in os.listdir("/proc"):
     for name in ("environ", "cmdline", "maps"):
         try:
-            print(open(f"/proc/{entry}/{name}", "rb").read().replace(b"\0", b" "))
+            print(Path(f"/proc/{entry}/{name}").read_bytes().replace(b"\0", b" "))
         except OSError:
             continue

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import TARGETS, answer  # noqa: E402
+from honest import TARGETS, answer
 
 answer()
 for path in (TARGETS["evaluator"], "/evaluator/evaluate.py", "/pawl/evaluator_shim.py"):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import answer  # noqa: E402
+from honest import answer
 
 answer()
 for name in ("results.json", "result.json", "score.json", "COMPLETED"):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import answer  # noqa: E402
+from honest import answer
 
 answer()
 for number in set(range(1, 32)) - {9, 19}:

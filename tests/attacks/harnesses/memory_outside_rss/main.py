@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import answer  # noqa: E402
+from honest import answer
 
 answer()
 try:
@@ -19,7 +19,7 @@ for folder in ("/dev/shm", "/scratch", "/dev", "/", "/run"):
     written = 0
     try:
         with open(f"{folder}/fill", "wb", buffering=0) as handle:
-            for part in range(300):
+            for _ in range(300):
                 written += handle.write(bytes(1 << 20))
     except OSError:
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 os.mkdir("/out/predictions.jsonl")
 os.chmod("/out/predictions.jsonl", 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 try:
     os.mkfifo("/out/predictions.jsonl")

@@ -6,6 +6,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import TARGETS  # noqa: E402
+from honest import TARGETS
 
 Path("/out/predictions.jsonl").symlink_to(TARGETS["secrets"][0])

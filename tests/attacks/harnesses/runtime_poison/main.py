@@ -7,15 +7,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from honest import answer  # noqa: E402
+from honest import answer
 
 answer()
 code = "print('owned')"
-folders = (
-    glob.glob("/venv/lib/python*/site-packages")
-    + glob.glob("/python/lib/python*")
-    + glob.glob("/usr/lib/python*")
-)
+PLACES = ("/venv/lib/python*/site-packages", "/python/lib/python*", "/usr/lib/python*")
+folders = [folder for place in PLACES for folder in glob.glob(place)]
 for folder in [*folders, "/harness", "/in", "/scratch", "/out"]:
     for name in ("sitecustomize.py", "usercustomize.py", "evil.pth", "conftest.py", "outputs.py", "json.py"):
         try:

@@ -1,0 +1,163 @@
+"""The commands, as they are typed."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from governance.models import Person, Proposal
+from governance.pointers import live_release
+from governance.policy import bundled_text
+from governance.roles import roles_of
+from tests.governance.cast import PASSWORD, REASON, World, age, promoted, ready
+
+
+@pytest.fixture(autouse=True)
+def passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody's password is at hand, as it is for a script."""
+    monkeypatch.setenv("PAWL_PASSWORD", PASSWORD)
+    monkeypatch.setenv("PAWL_NEW_PASSWORD", PASSWORD)
+
+
+def run(*args: str) -> str:
+    """What a command prints."""
+    out = io.StringIO()
+    call_command(*args, stdout=out)
+    return out.getvalue().strip()
+
+
+def run_json(*args: str) -> Any:
+    """What a command prints with --json."""
+    return json.loads(run(*args, "--json"))
+
+
+def test_an_instance_is_set_up_and_handed_to_its_owner_by_command(db: None, signer_home: Path) -> None:
+    assert "Nobody is known here yet" in run("people")
+    run("people", "add", "oscar", "--role", "operator", "--role", "reviewer")
+    run("people", "add", "olga", "--role", "evaluator owner")
+    with pytest.raises(CommandError, match="Say who acts"):
+        run("people", "add", "late")
+    run("people", "add", "late", "--as", "olga")
+    assert run("people", "grant", "late", "--role", "viewer", "--as", "olga") == "late holds: viewer."
+    run("people", "revoke", "late", "--role", "viewer", "--as", "olga")
+    listed = {row["name"]: row["roles"] for row in run_json("people")}
+    assert listed == {"oscar": ["operator", "reviewer"], "olga": ["evaluator owner"], "late": []}
+
+
+def test_a_proposal_is_reviewed_promoted_and_reverted_by_command(world: World) -> None:
+    proposal = ready(world)
+    assert proposal.ref[:8] in run("review")
+    shown = run("review", proposal.ref[:8])
+    assert proposal.subject_digest in shown
+    assert "1 by reviewers" in shown
+    done = run_json(
+        "review",
+        proposal.ref[:8],
+        "--approve",
+        "--reason",
+        REASON,
+        "--as",
+        "rita",
+        "--subject",
+        proposal.subject_digest[:12],
+    )
+    assert done["status"] == "approved"
+    moved = run_json("promote", proposal.ref, "--reason", REASON, "--as", "operator")
+    assert live_release(world.task).digest == moved["digest"] == proposal.target
+    assert "(live)" in run("revert", "digits")
+    back = run_json("revert", "digits", "--to", world.seed.digest[:8], "--reason", REASON, "--as", "operator")
+    assert live_release(world.task) == world.seed
+    assert back["ref"][:8] in run("review")
+    run("review", back["ref"], "--acknowledge", "--reason", REASON, "--as", "rita")
+    assert run("review") == "Nothing waits for a review."
+
+
+def test_a_verdict_on_another_subject_is_refused(world: World) -> None:
+    proposal = ready(world)
+    with pytest.raises(CommandError, match="read the proposal again"):
+        run("review", proposal.ref, "--approve", "--reason", REASON, "--as", "rita", "--subject", "0" * 12)
+
+
+def test_refusals_reach_the_command_line_as_the_rules_own_sentence(world: World) -> None:
+    proposal = ready(world)
+    with pytest.raises(CommandError, match="starter started or proposed this change"):
+        run("review", proposal.ref, "--approve", "--reason", REASON, "--as", "starter")
+    with pytest.raises(CommandError, match="only an approved one"):
+        run("promote", proposal.ref, "--reason", REASON, "--as", "operator")
+    with pytest.raises(CommandError, match="No proposal begins with"):
+        run("promote", "0000", "--reason", REASON, "--as", "operator")
+    with pytest.raises(CommandError, match="too short"):
+        run("review", "0")
+    with pytest.raises(CommandError, match="Task 'nope' is not installed"):
+        run("revert", "nope")
+
+
+def test_a_wrong_password_acts_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAWL_PASSWORD", "wrong")
+    with pytest.raises(CommandError, match="do not fit together"):
+        run("review", ready(world).ref, "--approve", "--reason", REASON, "--as", "rita")
+
+
+def test_without_a_terminal_the_password_is_asked_for_by_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAWL_PASSWORD")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match="set PAWL_PASSWORD"):
+        run("review", ready(world).ref, "--approve", "--reason", REASON, "--as", "rita")
+
+
+def test_an_account_without_a_person_acts_for_nobody(world: World) -> None:
+    User.objects.create_superuser("root", password=PASSWORD)
+    with pytest.raises(CommandError, match="belongs to no person"):
+        run("promote", ready(world).ref, "--reason", REASON, "--as", "root")
+
+
+def test_a_policy_is_proposed_by_command_and_waits_for_owners(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(bundled_text().replace("max_changed_lines = 200", "max_changed_lines = 50"))
+    made = run_json("propose", "--policy", str(file), "--summary", "Smaller steps.", "--as", "olga")
+    assert (made["status"], made["lane"]) == ("ready", "policy")
+    proposal = Proposal.objects.get(ref=made["ref"])
+    assert {item.name for item in proposal.evidence.all()} == {"diff", "not_tested"}
+    again = run_json("propose", "--policy", str(file), "--as", "olga")
+    assert again["ref"] == made["ref"]
+
+
+def test_a_policy_that_cannot_be_used_is_not_proposed(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text("name = 3")
+    with pytest.raises(CommandError, match="lacks the table"):
+        run("propose", "--policy", str(file), "--as", "olga")
+    with pytest.raises(CommandError, match="is no file"):
+        run("propose", "--policy", str(tmp_path / "none.toml"), "--as", "olga")
+    assert not Proposal.objects.exists()
+
+
+def test_an_evaluator_is_proposed_by_command_with_its_diff(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "evaluator"
+    folder.mkdir()
+    with pytest.raises(CommandError, match="no evaluate"):
+        run("propose", "--evaluator", str(folder), "--task", "digits", "--as", "olga")
+    (folder / "evaluate.py").write_text("def evaluate(o, l): return {'items': {}}\n")
+    with pytest.raises(CommandError, match="Say whose evaluator"):
+        run("propose", "--evaluator", str(folder), "--as", "olga")
+    made = run_json("propose", "--evaluator", str(folder), "--task", "digits", "--as", "olga")
+    evidence = {item.name: item.data() for item in Proposal.objects.get(ref=made["ref"]).evidence.all()}
+    (file,) = json.loads(evidence["diff"])["files"]
+    assert file["old"]["text"].startswith("def evaluate(o, l): ...")
+    assert "The live release was not scored under the new evaluator." in json.loads(evidence["not_tested"])
+
+
+def test_lists_are_empty_and_people_are_found_when_there_is_little_to_show(world: World) -> None:
+    assert run_json("review") == []
+    proposal = promoted(world)
+    age(proposal, hours=1)
+    assert "approve   rita" in run("review", proposal.ref)
+    assert roles_of(Person.objects.get(user__username="rita")) == {"reviewer"}
