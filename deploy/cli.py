@@ -64,6 +64,7 @@ class PawlCommand(BaseCommand):
     def emit(self, data: Any, text: str) -> None:
         """Print the text for people, or the data with `--json`."""
         self.stdout.write(json.dumps(data, default=str) if self.as_json else text)
+        self._emitted = True
 
     @property
     def as_json(self) -> bool:
@@ -71,6 +72,7 @@ class PawlCommand(BaseCommand):
         return self._as_json
 
     _as_json = False
+    _emitted = False
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command, turning the errors that a person can act on into CommandError."""
@@ -105,8 +107,8 @@ class PawlCommand(BaseCommand):
             connections.close_all()
 
     def fail(self, error: CommandError) -> NoReturn:
-        """Say what is wrong (and as JSON too, when asked) and end the process."""
-        if self.as_json:
+        """Say what is wrong (and as JSON too, when asked and no result was printed) and end the process."""
+        if self.as_json and not self._emitted:
             kind = type(error.__cause__).__name__ if error.__cause__ else "CommandError"
             self.stdout.write(json.dumps({"error": str(error), "kind": kind}))
         self.stderr.write(str(error))

@@ -5,15 +5,18 @@ Standard library only, so that the bootstrap and worker processes can use it bef
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 REPO = Path(__file__).resolve().parent.parent
 FOLDERS = ("artifacts", "runtimes", "repos", "hidden", "run", "keys", "logs", "static")
@@ -61,7 +64,7 @@ def init_home(*, demo: bool) -> None:
     demonstration.
     """
     root = ensure_folders()
-    is_new = not database_file().exists()
+    is_new = not _has_tables(database_file())
     record = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "demo": demo and is_new}
     _read_or_create(root / _MARKER, lambda: json.dumps(record) + "\n")
 
@@ -91,6 +94,19 @@ def socket_folder() -> Path:
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
         raise PermissionError(f"{outside} is not a private folder of this account; remove it and try again.")
     return outside
+
+
+def _has_tables(database: Path) -> bool:
+    """Whether the file is more than what merely opening it leaves behind; a file that is no database counts."""
+    if not database.exists():
+        return False
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
+        ) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return True
 
 
 def _private_folder(path: Path) -> Path:

@@ -161,16 +161,6 @@ def _unpack_blob(blob: Mapping[str, str]) -> tuple[str, bytes]:
     return blob["mode"], blob["text"].encode("utf-8")
 
 
-def sources(tree: Tree) -> dict[str, dict[str, str]]:
-    """The whole tree as JSON: what an evaluator version's manifest keeps, so that it can be shown and run."""
-    return {path: _pack_blob(blob) or {} for path, blob in sorted(tree.items())}
-
-
-def from_sources(packed: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, bytes]]:
-    """The tree that `sources` was made from."""
-    return {path: _unpack_blob(blob) for path, blob in packed.items()}
-
-
 def _file_diff(
     path: str, old: tuple[str, bytes] | None, new: tuple[str, bytes] | None, clashes: bool
 ) -> FileDiff:

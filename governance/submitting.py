@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from governance import diffs
@@ -17,7 +18,7 @@ from governance.actions import (
     register_version,
 )
 from governance.actors import VERIFIER, Actor
-from governance.digests import entries_digest, file_list, read_tree, sha256_hex
+from governance.digests import json_digest, sha256_hex
 from governance.errors import BadInput
 from governance.models import Proposal, Task, Version
 from governance.pointers import evaluator_in_force
@@ -49,36 +50,39 @@ def submit_policy(*, text: str, summary: str, by: Actor) -> Proposal:
     )
 
 
-def submit_evaluator(*, task: Task, folder: Path, summary: str, by: Actor) -> Proposal:
-    """Propose the evaluator in `folder` in place of the one in force; the hidden set stays as it is.
+@dataclass(frozen=True, slots=True)
+class EvaluatorChange:
+    """A changed evaluator: its manifest (what the digest is of) and the code before and after."""
 
-    Raises BadInput when the folder has no evaluate.py or is larger than MAX_EVALUATOR_BYTES.
+    manifest: Mapping[str, Any]
+    old: diffs.Tree
+    new: diffs.Tree
+
+
+def submit_evaluator(*, task: Task, change: EvaluatorChange, summary: str, by: Actor) -> Proposal:
+    """Propose an evaluator in place of the one in force.
+
+    Raises BadInput when the code has no evaluate.py or is larger than MAX_EVALUATOR_BYTES.
     """
-    tree = read_tree(folder)
-    if "evaluate.py" not in tree:
-        raise BadInput(f"{folder} has no evaluate.py; give the evaluator's folder.")
-    if sum(len(data) for _, data in tree.values()) > MAX_EVALUATOR_BYTES:
-        raise BadInput(f"{folder} is larger than {MAX_EVALUATOR_BYTES:,} bytes; labels stay apart from it.")
-    old = evaluator_in_force(task)
-    manifest = {
-        "files": file_list(tree),
-        "sources": diffs.sources(tree),
-        "hidden_commitment": old.manifest.get("hidden_commitment", ""),
-    }
+    if "evaluate.py" not in change.new:
+        raise BadInput("The evaluator has no evaluate.py; give the evaluator's folder.")
+    if sum(len(data) for _, data in change.new.values()) > MAX_EVALUATOR_BYTES:
+        raise BadInput(
+            f"The evaluator is larger than {MAX_EVALUATOR_BYTES:,} bytes; labels stay apart from it."
+        )
     version = register_version(
         kind=Version.Kind.EVALUATOR,
-        digest=entries_digest(tree),
+        digest=json_digest(change.manifest),
         task=task,
-        parent=old,
-        manifest=manifest,
+        parent=evaluator_in_force(task),
+        manifest=change.manifest,
         by=by,
     )
     draft = ProposalDraft("evaluator", task, None, version, f"New evaluator for {task.slug}", summary)
     not_tested = ["The live release was not scored under the new evaluator."]
-    if "sources" not in old.manifest:
-        not_tested.append("The evaluator in force keeps no sources, so every file shows as added.")
-    packed = diffs.pack(diffs.from_sources(old.manifest.get("sources", {})), tree)
-    return _submit(draft, by, "The evaluator has its evaluate.py.", packed, not_tested)
+    return _submit(
+        draft, by, "The evaluator has its evaluate.py.", diffs.pack(change.old, change.new), not_tested
+    )
 
 
 def _submit(

@@ -27,7 +27,14 @@ class OutputRejected(HarnessError):
 
 
 class EvaluatorError(LoopError):
-    """The evaluator failed or returned something outside its contract; there is no score."""
+    """The evaluator failed or returned something outside its contract; there is no score.
+
+    `log_tail` is the evaluator's own log: it may quote labels, so it is for operators and never for an agent.
+    """
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
 
 
 class ProviderError(LoopError):

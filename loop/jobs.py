@@ -5,11 +5,9 @@ from __future__ import annotations
 import uuid
 
 import django_rq
-from django.db.models import Q
-from django.utils import timezone
-
 from loop import training_work, verification
 from loop.advance import advance_once
+from loop.leases import free_rows
 from loop.models import Campaign, TrainingJob, Verification
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
@@ -54,10 +52,10 @@ def reconcile() -> int:
 
 
 def _due() -> list[tuple[str, str, str | int]]:
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=timezone.now())
-    open_job = Q(status__in=["queued", "running"])
+    open_job = ["queued", "running"]
+    running = Campaign.Status.RUNNING
     return [
-        *((LOOP, "advance", row.ref) for row in Campaign.objects.filter(free, status=Campaign.Status.RUNNING)),
-        *((VERIFY, "verify", row.pk) for row in Verification.objects.filter(free & open_job)),
-        *((TRAIN, "train", row.pk) for row in TrainingJob.objects.filter(free & open_job)),
+        *((LOOP, "advance", row.ref) for row in free_rows(Campaign).filter(status=running)),
+        *((VERIFY, "verify", row.pk) for row in free_rows(Verification).filter(status__in=open_job)),
+        *((TRAIN, "train", row.pk) for row in free_rows(TrainingJob).filter(status__in=open_job)),
     ]

@@ -1,16 +1,19 @@
 """Who works on a row: a lease that a live worker renews, and a fence that a dead one can never pass.
 
-A worker that is killed stops renewing; once the lease has run out another takes the row with a higher fence.
-Whatever the first one (or an orphan of it) computed is refused when it tries to commit with the old fence.
+A worker that is killed stops renewing; once the lease has run out, or at once on the same host where its process is
+seen to be gone, another takes the row with a higher fence. Whatever the first one (or an orphan of it) computed is refused when it tries to commit with the old fence.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -55,19 +58,49 @@ class Lease:
 
     def release(self) -> None:
         """Give the row back, so that the next worker need not wait for the lease to run out."""
-        self._mine().update(lease_until=None)
+        self._mine().update(lease_until=None, holder="")
+
+
+def free_rows(model: type[models.Model]) -> models.QuerySet[Any]:
+    """The rows that nobody holds: no lease, a lease that ran out, or a holder on this host that is dead."""
+    now = timezone.now()
+    held_rows = model._default_manager.filter(lease_until__gte=now).values_list("pk", "holder")
+    orphaned = [pk for pk, holder in held_rows if _is_dead(holder)]
+    return model._default_manager.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=now) | Q(pk__in=orphaned)
+    )
 
 
 def take(model: type[models.Model], pk: int) -> Lease | None:
     """Take the row if nobody holds a running lease on it; None otherwise."""
-    now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     with transaction.atomic():
-        rows = model._default_manager.filter(free, pk=pk)
-        if rows.update(fence=F("fence") + 1, lease_until=now + LEASE) != 1:
+        row = free_rows(model).filter(pk=pk).values_list("fence", flat=True).first()
+        if row is None:
             return None
-        fence = model._default_manager.values_list("fence", flat=True).get(pk=pk)
-    return Lease(model, pk, fence)
+        taken = model._default_manager.filter(pk=pk, fence=row).update(
+            fence=F("fence") + 1, lease_until=timezone.now() + LEASE, holder=_me()
+        )
+    return Lease(model, pk, row + 1) if taken == 1 else None
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the holder ran on this host and its process is gone. Elsewhere only the lease can tell."""
+    host, _, process = holder.partition(" ")
+    pid, _, started = process.partition(" ")
+    return host == socket.gethostname() and _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """When the kernel started this process (clock ticks since boot); empty when there is none or only a corpse."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
 
 
 @contextmanager

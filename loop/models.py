@@ -15,7 +15,7 @@ class Campaign(models.Model):
     """One run of the loop on a task, under a contract fixed before it starts.
 
     `fence` grows each time a worker takes the campaign; a step commits only while it still holds the fence.
-    `lease_until` says how long the holder may be presumed alive. `spent` sums cost_usd, tokens and wall_s.
+    `lease_until` says how long the `holder` (host, process) may be presumed alive. `spent` sums cost_usd, tokens and wall_s.
     """
 
     class Status(models.TextChoices):
@@ -36,6 +36,7 @@ class Campaign(models.Model):
     base_release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
+    holder = models.CharField(max_length=200, blank=True)
     started_by = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -222,6 +223,7 @@ class TrainingJob(models.Model):
     adapter = models.ForeignKey(Version, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
+    holder = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -264,6 +266,7 @@ class Verification(models.Model):
     reason = models.TextField(blank=True)
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
+    holder = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:

@@ -58,7 +58,8 @@ class RolloutReport:
     """What came of a rollout. `score` is None unless the outcome is OK and the evaluator gave one.
 
     `log_tail` is untrusted text with control characters escaped. `evaluator_error` is the sentence of an
-    evaluator that failed on outputs that kept their contract.
+    evaluator that failed on outputs that kept their contract; `evaluator_log` may quote labels and is for
+    operators, never for an agent.
     """
 
     outcome: Outcome
@@ -70,6 +71,7 @@ class RolloutReport:
     calls: tuple[ModelCall, ...]
     probe: Probe
     evaluator_error: str = ""
+    evaluator_log: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `manage.py rollout --json` prints."""
@@ -210,7 +212,7 @@ def _scored(
     except OutputRejected as error:
         return replace(report, outcome=Outcome.OUTPUT_REJECTED, reason=str(error))
     except EvaluatorError as error:
-        return replace(report, reason=str(error), evaluator_error=str(error))
+        return replace(report, reason=str(error), evaluator_error=str(error), evaluator_log=error.log_tail)
     except SandboxError as error:
         return replace(report, outcome=Outcome.SANDBOX_ERROR, reason=str(error))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ SHIM = Path(__file__).with_name("evaluator_shim.py")
 EVALUATOR_LIMITS = Limits(
     wall_s=300.0, cpu_s=300, memory_mib=2048, address_space_mib=8192, out_mib=64, file_mib=32
 )
-LOG_LINES_SHOWN = 1
+# Of an exception only its class is told: its message may quote a label, and the sentence may reach an agent.
+EXCEPTION = re.compile(r"([A-Za-z_][A-Za-z0-9_.]{0,60})(:|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,9 @@ def _spec(evaluation: Evaluation, order: Path, outputs_dir: Path) -> SandboxSpec
 def _read_answer(result: SandboxResult, path: Path) -> Any:
     """What the shim wrote; raises OutputRejected for a rejection and EvaluatorError for anything unexpected."""
     if result.outcome is not Outcome.OK:
-        last = result.log_tail.strip().splitlines()[-LOG_LINES_SHOWN:]
-        raise EvaluatorError(" ".join([f"The evaluator failed: {result.reason}", *last]))
+        kind = EXCEPTION.match((result.log_tail.strip().splitlines() or [""])[-1])
+        raised = f" It raised {kind[1]}." if kind else ""
+        raise EvaluatorError(f"The evaluator failed: {result.reason}{raised}", result.log_tail)
     try:
         answer = json.loads(path.read_bytes(), parse_constant=_no_constant)
     except FileNotFoundError:

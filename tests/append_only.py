@@ -8,7 +8,10 @@ from typing import Any
 from django.core.management.commands import flush
 from django.db import connections
 
-_triggers = import_module("governance.migrations.0002_append_only")
+_TRIGGERS = (
+    import_module("governance.migrations.0002_append_only"),
+    import_module("loop.migrations.0002_append_only_ledger"),
+)
 
 
 class _Flush(flush.Command):
@@ -18,11 +21,13 @@ class _Flush(flush.Command):
         """Drop the triggers, flush, put them back."""
         connection = connections[options["database"]]
         with connection.cursor() as cursor:
-            for statement in _triggers.drop_statements(connection.vendor):
-                cursor.execute(statement)
+            for triggers in _TRIGGERS:
+                for statement in triggers.drop_statements(connection.vendor):
+                    cursor.execute(statement)
             super().handle(**options)
-            for statement in _triggers.create_statements(connection.vendor):
-                cursor.execute(statement)
+            for triggers in _TRIGGERS:
+                for statement in triggers.create_statements(connection.vendor):
+                    cursor.execute(statement)
 
 
 def let_tests_flush() -> None:

@@ -12,7 +12,7 @@ from governance.actions.base import act
 from governance.actions.moves import Move, carry_out
 from governance.actors import Actor
 from governance.audit.log import Facts, record
-from governance.digests import files_digest, sha256_hex
+from governance.digests import files_digest, json_digest, sha256_hex
 from governance.errors import BadInput
 from governance.models import Pointer, PointerMove, Release, Task, Version
 from governance.pointers import POLICY_KEY, kind_of, task_of
@@ -77,7 +77,8 @@ def register_version(
 ) -> Version:
     """Register one immutable version; the same again returns the known one.
 
-    A manifest's `files` ({path: [mode, SHA-256]}) must give the digest; a policy's manifest holds its `toml`.
+    The digest is checked: a policy's is that of its `toml`, an evaluator's that of its manifest, another one's that
+    of `files` ({path: [mode, SHA-256]}) where the manifest lists them.
     Registering puts nothing in force. Raises BadInput for a manifest that does not fit.
     """
     _check_digest(digest)
@@ -194,7 +195,9 @@ def _check_manifest(kind: str, digest: str, manifest: Mapping[str, Any]) -> None
         text = str(manifest.get("toml", ""))
         if sha256_hex(text.encode()) != digest or dict(manifest) != policy_manifest(text):
             raise BadInput("A policy's digest is that of its TOML text; this one is not.")
-    elif "files" in manifest and _digest_of(manifest["files"]) != digest:
+    elif kind == Version.Kind.EVALUATOR and json_digest(dict(manifest)) != digest:
+        raise BadInput("An evaluator's digest is that of its manifest; this one is not.")
+    elif kind != Version.Kind.EVALUATOR and "files" in manifest and _digest_of(manifest["files"]) != digest:
         raise BadInput(f"The list of files of {kind} {digest[:12]} does not give its digest.")
 
 

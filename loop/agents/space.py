@@ -109,13 +109,7 @@ def trials_of(
     out: list[Trial] = []
     shift = 0.0
     for row in history:
-        if (
-            row.lever is Lever.WEIGHTS
-            and row.accepted
-            and row.score is not None
-            and row.score_before is not None
-        ):
-            shift += row.score - row.score_before
+        shift += weights_gain(row)
         params = {name: row.params[name] for name in space if name in row.params}
         if row.lever is Lever.HARNESS and row.score is not None and fits(space, params):
             out.append(Trial(params, sign * (row.score - shift)))

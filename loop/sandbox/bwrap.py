@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from loop.errors import SandboxError
+from loop.sandbox import cgroup
 from loop.sandbox.protocol import Order, Report
 from loop.types import Limits, Mount, Outcome, Probe, SandboxResult, SandboxSpec
 
@@ -139,9 +140,17 @@ class BwrapBackend:
             "kernel": platform.release(),
             "boundary": "shared kernel: namespaces and a system-call filter, no protection from kernel exploits",
             "worker": "root, one uid per run" if os.geteuid() == 0 else "ordinary user, user namespace",
-            "memory": "watchdog every 50 ms on the resident size of all processes (may overshoot)",
+            "memory": _memory_fact(),
             "host_paths": "hidden" if overlay else "visible in /proc/self/mountinfo",
         }
+
+
+def _memory_fact() -> str:
+    version = cgroup.available()
+    watchdog = "a watchdog looks at the resident size of all processes every 50 ms"
+    if version is None:
+        return f"soft: {watchdog}, and may be overrun"
+    return f"hard: a control group (version {version}); before that, {watchdog}"
 
 
 def _exchange(process: subprocess.Popen[bytes], order: Order, timeout_s: float) -> Report:

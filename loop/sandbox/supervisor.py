@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from loop.sandbox import watch
+from loop.sandbox.cgroup import MemoryGroup
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
 from loop.sandbox.logs import LogKeeper
@@ -40,6 +41,14 @@ POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
 SIGNAL_BASE = 128
 CPU_TOLERANCE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What bubblewrap becomes before it starts: another uid, a member of a memory group (each where possible)."""
+
+    uid: int | None
+    group: MemoryGroup | None
 
 
 @dataclass
@@ -98,10 +107,13 @@ def carry_out(order: Order) -> Report:
     target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     staged = stage(order, uid)
     present = frozenset(path for path in OPTIONAL_PATHS if Path(path).exists())
-    with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+    identity = Identity(uid if root else None, MemoryGroup.create(order.limits))
+    with _launched(order, build_command(order, staged, present), identity) as run:
         _watch(run)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
+        if run.stop is None and identity.group is not None and identity.group.killed():
+            run.stop = (Outcome.LIMIT, _memory_sentence(order.limits))
     if not started and run.stop is None:
         return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
     outcome, reason, code = _judge(run, usage)
@@ -122,13 +134,13 @@ def carry_out(order: Order) -> Report:
 
 
 @contextmanager
-def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run]:
+def _launched(order: Order, command: list[str], identity: Identity) -> Iterator[Run]:
     """Starts bubblewrap with its pipes. Whatever happens, nothing of it is left alive afterwards."""
     seccomp = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
     pipes = {name: os.pipe() for name in ("log", "status", "started")}
     bwrap = os.fork()
     if bwrap == 0:
-        _become_bwrap(order.limits, command, uid, {
+        _become_bwrap(order.limits, command, identity, {
             1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
             STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
         })  # fmt: skip
@@ -145,10 +157,12 @@ def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run
         _kill(run)
         for read_end in ends:
             os.close(read_end)
+        if identity.group is not None:
+            identity.group.remove()
 
 
 def _become_bwrap(
-    limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
+    limits: Limits, command: list[str], identity: Identity, descriptors: Mapping[int, int]
 ) -> None:
     """In the forked child: limits, uid, descriptors, exec. Never returns."""
     try:
@@ -163,10 +177,12 @@ def _become_bwrap(
         ):
             resource.setrlimit(kind, (value, value))
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-        if uid is not None:
+        if identity.group is not None:
+            identity.group.enter()
+        if identity.uid is not None:
             os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+            os.setresgid(identity.uid, identity.uid, identity.uid)
+            os.setresuid(identity.uid, identity.uid, identity.uid)
         os.execve(command[0], command, {})
     except (OSError, ValueError) as error:
         os.write(2, f"{command[0]} could not be started: {error}".encode())
@@ -224,7 +240,7 @@ def _look(run: Run) -> None:
     if run.stop is not None:
         return
     if memory > limits.memory_mib:
-        run.stop = (Outcome.LIMIT, f"The program used more than {limits.memory_mib} MiB of memory.")
+        run.stop = (Outcome.LIMIT, _memory_sentence(limits))
     elif run.cpu_s > limits.cpu_s:
         run.stop = (Outcome.LIMIT, _cpu_sentence(limits))
     elif watch.scratch_inodes(run.init) > watch.SCRATCH_INODES:
@@ -245,6 +261,10 @@ def _sample(run: Run) -> float:
     memory = seen.memory_mib if memory is None else memory
     run.peak_mib = max(run.peak_mib, memory)
     return memory
+
+
+def _memory_sentence(limits: Limits) -> str:
+    return f"The program used more than {limits.memory_mib} MiB of memory."
 
 
 def _cpu_sentence(limits: Limits) -> str:

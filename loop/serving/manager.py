@@ -23,7 +23,7 @@ from loop.serving.server import lock_path, model_name
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 120.0
-CHECK_S = 5.0
+CHECK_S = 15.0
 STOP_S = 5.0
 PASSED_ON = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "VIRTUAL_ENV")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -44,7 +44,7 @@ def ensure_server(model_dir: Path, state_dir: Path, engine: str = "auto", idle_s
     Safe when several call at once. A dead or hung server is replaced; its adapters must be loaded again.
     Raises ProviderError when no server comes up.
     """
-    state = _state_path(model_dir, state_dir)
+    state = _state_path(model_dir, state_dir, engine)
     state_dir.mkdir(parents=True, exist_ok=True)
     with _locked(state):
         url = _healthy(state)
@@ -79,15 +79,15 @@ def stop_servers(state_dir: Path) -> None:
             _end(state)
 
 
-def _state_path(model_dir: Path, state_dir: Path) -> Path:
+def _state_path(model_dir: Path, state_dir: Path, engine: str) -> Path:
+    """The state file of one engine on one state of a model folder: a changed model gets a server of its own."""
     folder = model_dir.resolve()
     try:
-        content = (folder / "config.json").read_bytes() + (
-            folder / "model.safetensors"
-        ).stat().st_mtime_ns.to_bytes(8)
+        written = [(folder / name).stat().st_mtime_ns for name in ("config.json", "model.safetensors")]
     except OSError as error:
         raise ProviderError(f"{folder} is no model folder ({error}); prepare the task first.") from error
-    return state_dir / f"server-{hashlib.sha256(bytes(folder) + content).hexdigest()[:16]}.json"
+    key = hashlib.sha256(repr((str(folder), written, engine)).encode()).hexdigest()[:16]
+    return state_dir / f"server-{key}.json"
 
 
 @contextmanager

@@ -182,6 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"{head}{close}Content-Length: {len(data)}\r\n\r\n".encode() + data)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        self.server.asked = time.monotonic()
 
 
 def end_when_idle(server: ModelServer, state: Path, idle_s: float) -> None:

@@ -252,10 +252,11 @@ def run_locked(spec: TrainingSpec, out: Path) -> int:
     """The job itself, in a folder that is ours. Returns the exit status."""
     if read_finished(spec) is not None:
         return 0
+    started = time.monotonic()
     prepare_environment(Path(spec.base_dir), out / "work")
     from loop.training import trainer_watch
 
-    clock = trainer_watch.Clock(spec.budget_s)
+    clock = trainer_watch.Clock(spec.budget_s, started=started)
 
     def cancel(_signal: int, _frame: FrameType | None) -> None:
         clock.cancelled = True

@@ -175,7 +175,7 @@ class PPOTrainer(ShapedTrainer):
         ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
         mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
         with torch.no_grad():
-            backbone = self.accelerator.unwrap_model(self.model).get_base_model().model
+            backbone = self.accelerator.unwrap_model(self.model).get_base_model().base_model
             hidden = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         length = output["completion_ids"].size(1)
         return hidden[:, -length - 1 : -1].float()
@@ -234,7 +234,7 @@ def arguments(algorithm: str, hyper: Hyper, seed: int, folder: str) -> GRPOConfi
     cuda = torch.cuda.is_available()
     common: dict[str, Any] = {
         "output_dir": folder, "max_steps": hyper.steps, "learning_rate": hyper.lr, "beta": hyper.beta,
-        "lr_scheduler_type": {"constant": "constant"}.get(hyper.schedule, hyper.schedule),
+        "lr_scheduler_type": hyper.schedule,
         "weight_decay": hyper.weight_decay, "max_grad_norm": hyper.max_grad_norm, "seed": seed, "data_seed": seed,
         "per_device_train_batch_size": micro, "gradient_accumulation_steps": batch // micro,
         "num_generations": hyper.generations, "max_completion_length": hyper.max_completion,

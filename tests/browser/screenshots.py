@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+COVER = "desk.png"  # the picture for the documentation: the first screenful of a proposal
 WIDE: ViewportSize = {"width": 1280, "height": 860}
 NARROW: ViewportSize = {"width": 390, "height": 844}
 
@@ -78,6 +79,9 @@ def shoot(browser: Browser, visit: Visit, out: Path) -> list[Path]:
         for name, address in list(pages(page, visit.base_url)):
             page.goto(address)
             page.wait_for_load_state("networkidle")
+            if name == "proposal" and look == "light":
+                page.screenshot(path=out / COVER)
+                taken.append(out / COVER)
             taken.append(_save(page, out / f"{name}-{look}.png"))
         context.close()
     return taken

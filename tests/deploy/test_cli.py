@@ -29,6 +29,8 @@ class _Raising(cli.PawlCommand):
         self.error = error
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options.get("late"):
+            self.emit({"outcome": "sandbox_error"}, "No sandbox.")
         if self.error is not None:
             raise self.error
         self.emit({"proposal": 3}, "Promoted proposal 3.")
@@ -61,6 +63,14 @@ def test_with_json_the_error_is_an_object_on_stdout_too() -> None:
     out, err = command.shown()
     assert json.loads(out) == {"error": "No.", "kind": "NotAllowed"}
     assert err == "No.\n"
+
+
+def test_a_command_that_printed_its_result_and_then_fails_prints_one_object_only() -> None:
+    command = _Raising(CommandError("No sandbox."))
+    command.add_arguments = lambda parser: parser.set_defaults(late=True)  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        command.run_from_argv(["manage.py", "raising", "--json"])
+    assert json.loads(command.shown()[0]) == {"outcome": "sandbox_error"}
 
 
 def test_a_bug_keeps_its_traceback() -> None:

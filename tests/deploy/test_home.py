@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -66,10 +68,26 @@ def test_a_real_home_never_becomes_a_demonstration(pawl_home: Path) -> None:
 
 def test_a_home_with_a_database_but_no_record_is_real(pawl_home: Path) -> None:
     home.ensure_folders()
-    home.database_file().touch()
+    with contextlib.closing(sqlite3.connect(home.database_file())) as connection:
+        connection.execute("CREATE TABLE anything (id INTEGER)")
     home.init_home(demo=True)
     assert not home.is_demo()
     assert json.loads((pawl_home / "home.json").read_text())["demo"] is False
+
+
+def test_a_database_that_cannot_be_read_is_taken_for_a_real_one(pawl_home: Path) -> None:
+    home.ensure_folders()
+    home.database_file().write_bytes(b"not a database")
+    home.init_home(demo=True)
+    assert not home.is_demo()
+
+
+def test_a_database_that_was_only_opened_is_still_a_new_one(pawl_home: Path) -> None:
+    home.ensure_folders()
+    with contextlib.closing(sqlite3.connect(home.database_file())) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    home.init_home(demo=True)
+    assert home.is_demo()
 
 
 def test_a_database_elsewhere_is_never_a_demonstration(

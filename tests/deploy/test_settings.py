@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from deploy import env
+from deploy import env, home
+
+
+def test_the_tests_never_touch_the_developers_data() -> None:
+    assert settings.SETTINGS_MODULE == "tests.settings"
+    assert settings.PAWL_HOME.is_relative_to(tempfile.gettempdir())
+    assert settings.PAWL_HOME != home.REPO / "var"
+    assert not [name for name in os.environ if name.endswith("_API_KEY")]
 
 
 def test_a_flag_that_is_neither_yes_nor_no_says_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +59,7 @@ def test_another_database_is_refused_with_the_remedy(url: str) -> None:
 
 @pytest.mark.django_db
 def test_sqlite_runs_with_a_write_ahead_log_and_early_locks() -> None:
-    if connection.vendor != "sqlite":
+    if os.environ.get("PAWL_TEST_DATABASE") == "postgres":
         assert connection.vendor == "postgresql"
         return
     with connection.cursor() as cursor:

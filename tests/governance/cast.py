@@ -25,7 +25,7 @@ from governance.actions import (
     review,
 )
 from governance.actors import LOOP, SETUP, VERIFIER, Actor
-from governance.digests import entries_digest, file_list, sha256_hex
+from governance.digests import entries_digest, file_list, json_digest, sha256_hex
 from governance.models import Person, Proposal, Release, Review, Task, Version
 from governance.pointers import evaluator_key, release_key
 from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER
@@ -35,6 +35,9 @@ REASON = "Because the evidence shows it."
 SEED = {"main.py": ("file", b"print(1)\n"), "settings.toml": ("file", b"votes = 1\n")}
 BETTER = {**SEED, "settings.toml": ("file", b"votes = 3\n")}
 BOLDER = {**SEED, "main.py": ("file", b"print(2)\n")}
+
+EVALUATOR = {"evaluate.py": ("file", b"def evaluate(o, l): ...\n")}
+FAIRER = {"evaluate.py": ("file", b"def evaluate(o, l): return {}\n")}
 
 Tree = dict[str, tuple[str, bytes]]
 
@@ -90,15 +93,19 @@ def make_world() -> World:
     cast = Cast(**people)
     grant_role(person=cast.otto, role=OWNER, by=cast.act("olga"))
     task = install_task(spec={"id": "digits", "title": "Digits"}, spec_digest=sha256_hex(b"spec"), by=SETUP)
-    code: Tree = {"evaluate.py": ("file", b"def evaluate(o, l): ...\n")}
-    manifest = {"files": file_list(code), "sources": diffs.sources(code), "hidden_commitment": "h" * 8}
+    manifest = evaluator_manifest(EVALUATOR)
     evaluator = register_version(
-        kind="evaluator", digest=entries_digest(code), task=task, manifest=manifest, by=SETUP
+        kind="evaluator", digest=json_digest(manifest), task=task, manifest=manifest, by=SETUP
     )
     install_pointer(key=evaluator_key(task), digest=evaluator.digest, reason="First.", by=SETUP)
     seed = make_release(task, SEED)
     install_pointer(key=release_key(task), digest=seed.digest, reason="Seed.", by=SETUP)
     return World(cast, task, seed, evaluator)
+
+
+def evaluator_manifest(code: Tree) -> dict[str, str]:
+    """What an evaluator version of this code is known by; labels and hidden set stay as they are."""
+    return {"code": entries_digest(code), "runtime": "", "labels": "l" * 8, "hidden_commitment": "h" * 8}
 
 
 def make_harness(task: Task, tree: Tree) -> Version:

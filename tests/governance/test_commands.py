@@ -140,24 +140,17 @@ def test_a_policy_that_cannot_be_used_is_not_proposed(world: World, tmp_path: Pa
     assert not Proposal.objects.exists()
 
 
-def test_an_evaluator_is_proposed_by_command_with_its_diff(world: World, tmp_path: Path) -> None:
-    folder = tmp_path / "evaluator"
-    folder.mkdir()
-    with pytest.raises(CommandError, match="no evaluate"):
-        run("propose", "--evaluator", str(folder), "--task", "digits", "--as", "olga")
-    (folder / "evaluate.py").write_text("def evaluate(o, l): return {'items': {}}\n")
-    with pytest.raises(CommandError, match="Say whose evaluator"):
-        run("propose", "--evaluator", str(folder), "--as", "olga")
-    made = run_json("propose", "--evaluator", str(folder), "--task", "digits", "--as", "olga")
-    evidence = {item.name: item.data() for item in Proposal.objects.get(ref=made["ref"]).evidence.all()}
-    (file,) = json.loads(evidence["diff"])["files"]
-    assert file["old"]["text"].startswith("def evaluate(o, l): ...")
-    assert "The live release was not scored under the new evaluator." in json.loads(evidence["not_tested"])
-
-
 def test_lists_are_empty_and_people_are_found_when_there_is_little_to_show(world: World) -> None:
     assert run_json("review") == []
     proposal = promoted(world)
     age(proposal, hours=1)
     assert "approve   rita" in run("review", proposal.ref)
     assert roles_of(Person.objects.get(user__username="rita")) == {"reviewer"}
+
+
+def test_commands_that_lack_a_name_or_a_role_say_so(world: World) -> None:
+    with pytest.raises(CommandError, match="Say whom: people add NAME"):
+        run("people", "add")
+    with pytest.raises(CommandError, match="Say which role"):
+        run("people", "grant", "rita", "--as", "olga")
+    assert "stateDiagram-v2" in run("state_diagram")

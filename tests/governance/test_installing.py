@@ -94,9 +94,22 @@ def test_a_list_of_files_that_is_none_is_refused(world: World, files: object) ->
     ],
 )
 def test_a_version_that_does_not_fit_is_refused(world: World, change: dict[str, Any], sentence: str) -> None:
-    known = {"kind": "harness", "digest": "0" * 64, "task": world.task, "manifest": {}, "by": LOOP}
+    known: dict[str, Any] = {
+        "kind": "harness",
+        "digest": "0" * 64,
+        "task": world.task,
+        "manifest": {},
+        "by": LOOP,
+    }
     with pytest.raises(BadInput, match=sentence):
         register_version(**(known | change))
+
+
+def test_an_evaluators_digest_is_that_of_its_manifest(world: World) -> None:
+    with pytest.raises(BadInput, match="digest is that of its manifest"):
+        register_version(
+            kind="evaluator", digest="0" * 64, task=world.task, manifest=world.evaluator.manifest, by=LOOP
+        )
 
 
 def test_a_policys_digest_is_that_of_its_text(world: World) -> None:

@@ -16,15 +16,18 @@ from governance.pointers import live_release
 from governance.policy import bundled_text
 from governance.roles import OPERATOR, REVIEWER
 from governance.rules import can_promote
-from governance.submitting import submit_evaluator, submit_policy
+from governance.submitting import EvaluatorChange, submit_evaluator, submit_policy
 from tests.governance.cast import (
     BETTER,
     BOLDER,
+    EVALUATOR,
+    FAIRER,
     REASON,
     World,
     age,
     approved,
     drafted,
+    evaluator_manifest,
     make_adapter,
     promoted,
     ready,
@@ -198,9 +201,9 @@ def test_a_review_whose_entry_cannot_be_written_does_not_happen(world: World) ->
     assert (proposal.status, Review.objects.count()) == ("ready", 0)
 
 
-def test_an_evaluator_takes_two_owners_and_a_day(world: World, tmp_path: Path) -> None:
+def test_an_evaluator_takes_two_owners_and_a_day(world: World) -> None:
     open_release = ready(world, BOLDER)
-    proposal = _submitted_evaluator(world, tmp_path)
+    proposal = _submitted_evaluator(world)
     say(world, "olga", proposal)
     assert proposal.status == "in_review"
     say(world, "otto", proposal)
@@ -218,13 +221,13 @@ def test_an_evaluator_takes_two_owners_and_a_day(world: World, tmp_path: Path) -
     )
 
 
-def test_reviewers_of_releases_do_not_decide_about_evaluators(world: World, tmp_path: Path) -> None:
+def test_reviewers_of_releases_do_not_decide_about_evaluators(world: World) -> None:
     with pytest.raises(NotAllowed, match="needs the role evaluator owner"):
-        say(world, "rita", _submitted_evaluator(world, tmp_path))
+        say(world, "rita", _submitted_evaluator(world))
 
 
-def test_whoever_proposes_an_evaluator_does_not_approve_it(world: World, tmp_path: Path) -> None:
-    proposal = _submitted_evaluator(world, tmp_path, "olga")
+def test_whoever_proposes_an_evaluator_does_not_approve_it(world: World) -> None:
+    proposal = _submitted_evaluator(world, "olga")
     with pytest.raises(NotAllowed, match="olga started or proposed this change"):
         say(world, "olga", proposal)
 
@@ -243,10 +246,10 @@ def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(wor
     assert open_release.status_reason == "The policy in force moved: Policy strict 2."
 
 
-def test_the_log_of_all_of_this_replays_without_a_complaint(world: World, tmp_path: Path) -> None:
+def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> None:
     promoted(world)
     promoted(world, {**BETTER, "main.py": ("file", b"print(5)\n")}, old=BETTER)
-    evaluator = _submitted_evaluator(world, tmp_path)
+    evaluator = _submitted_evaluator(world)
     policy = submit_policy(text=NEW_POLICY, summary="", by=world.cast.act("otto"))
     for name in ("olga", "otto"):
         say(world, name, evaluator)
@@ -290,8 +293,20 @@ def test_evidence_cannot_be_changed_after_the_fact_even_in_the_database(world: W
         item.save()
 
 
-def _submitted_evaluator(world: World, folder: Path, by: str = "starter") -> Proposal:
-    code = folder / "evaluator"
-    code.mkdir(exist_ok=True)
-    (code / "evaluate.py").write_text("def evaluate(o, l): return {}\n")
-    return submit_evaluator(task=world.task, folder=code, summary="", by=world.cast.act(by))
+def _submitted_evaluator(world: World, by: str = "starter") -> Proposal:
+    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER)
+    return submit_evaluator(task=world.task, change=change, summary="", by=world.cast.act(by))
+
+
+def test_an_evaluator_is_code_of_modest_size_with_its_entry_point(world: World) -> None:
+    for code, words in (
+        ({}, "no evaluate"),
+        ({"evaluate.py": ("file", b"#" * 1_000_001)}, "larger than 1,000,000"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            submit_evaluator(
+                task=world.task,
+                change=EvaluatorChange(evaluator_manifest(code), EVALUATOR, code),
+                summary="",
+                by=world.cast.act("olga"),
+            )

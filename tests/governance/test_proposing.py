@@ -19,17 +19,20 @@ from governance.actions import (
     withdraw,
 )
 from governance.actors import LOOP, VERIFIER, Actor
+from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
-from governance.models import AuditEntry, Evidence
+from governance.models import AuditEntry, Evidence, Pointer
 from tests.governance.cast import (
     BETTER,
     BOLDER,
+    FAIRER,
     REASON,
     SEED,
     World,
     approved,
     draft_of,
     drafted,
+    evaluator_manifest,
     evidence,
     make_adapter,
     promoted,
@@ -214,7 +217,8 @@ def test_a_verification_over_a_base_that_moved_is_void(world: World) -> None:
 
 
 def test_evidence_that_cannot_be_unpacked_is_called_malformed() -> None:
-    for broken in ({}, {"files": [{"path": "x"}]}, {"files": 3}, []):
+    malformed: list[object] = [{}, {"files": [{"path": "x"}]}, {"files": 3}, []]
+    for broken in malformed:
         with pytest.raises(BadInput, match="malformed"):
             diffs.unpack(json.loads(json.dumps(broken)))
 
@@ -240,8 +244,9 @@ def test_what_is_live_cannot_be_withdrawn(world: World) -> None:
 
 def test_an_agent_may_propose_an_evaluator_but_proposing_changes_nothing(world: World) -> None:
     agent = Actor("agent", "feedback")
+    manifest = evaluator_manifest(FAIRER)
     version = register_version(
-        kind="evaluator", digest="e" * 64, task=world.task, manifest={"hidden_commitment": ""}, by=agent
+        kind="evaluator", digest=json_digest(manifest), task=world.task, manifest=manifest, by=agent
     )
     proposal = open_proposal(
         draft=ProposalDraft("evaluator", world.task, None, version, "Fairer", ""), by=agent
@@ -258,3 +263,14 @@ def test_the_subject_moved_error_marks_the_proposal_stale(world: World) -> None:
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()
     assert proposal.status == "stale"
+
+
+def test_a_pointer_that_moved_behind_the_verifiers_back_voids_its_result(world: World) -> None:
+    proposal = verifying(world)
+    Pointer.objects.filter(key=proposal.key).update(digest="f" * 64)
+    with pytest.raises(SubjectMoved, match="which is void"):
+        finish_verification(
+            proposal=proposal, passed=True, reason="", evidence=evidence(SEED, BETTER), by=VERIFIER
+        )
+    proposal.refresh_from_db()
+    assert (proposal.status, proposal.evidence.count()) == ("stale", 0)

@@ -9,7 +9,7 @@ from governance.actors import LOOP, VERIFIER, Actor
 from governance.errors import BadInput, NotAllowed, Stale
 from governance.models import AuditEntry, Evidence, Review
 from governance.roles import REVIEWER
-from governance.rules import can_review
+from governance.rules import can_review, check_may_read_log
 from tests.governance.cast import (
     BOLDER,
     REASON,
@@ -207,3 +207,10 @@ def test_the_entry_of_a_review_holds_what_a_replay_needs(world: World) -> None:
     assert entry["subject_digest"] == given.subject_digest
     assert (entry["detail"]["verdict"], entry["detail"]["nonce"]) == ("approve", given.nonce)
     assert "rita" not in AuditEntry.objects.latest("seq").body
+
+
+def test_the_log_is_read_by_auditors_owners_and_operators(world: World) -> None:
+    for name in ("olga", "operator"):
+        assert check_may_read_log(world.cast.act(name)).pk == getattr(world.cast, name).pk
+    with pytest.raises(NotAllowed, match="auditor or evaluator owner or operator"):
+        check_may_read_log(world.cast.act("rita"))

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from governance.digests import entries_digest, file_list, files_digest, read_tree, tree_digest, tree_files
+from governance.digests import (
+    entries_digest,
+    file_list,
+    files_digest,
+    json_digest,
+    read_tree,
+    tree_digest,
+    tree_files,
+)
 from governance.errors import BadInput
 from governance.lanes import Change, classify
 from governance.policy import Envelope
@@ -119,3 +127,9 @@ def test_the_lane_follows_from_what_changes(change: Change, lane: str, words: st
     found, reason = classify(change, ENVELOPE)
     assert found == lane
     assert words in reason
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**60, {1: 2}, object()])
+def test_what_json_cannot_hold_has_no_digest(value: object) -> None:
+    with pytest.raises(BadInput, match="canonical JSON"):
+        json_digest(value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from governance.actions.base import move
+from governance.actions.moves import swap_pointer
 from governance.errors import NotAllowed, Stale
-from governance.models import Proposal
+from governance.models import Pointer, Proposal
 from governance.transitions import DECIDABLE, NEXT, OPEN, Status
 from tests.governance.cast import World, ready
 
@@ -55,3 +56,12 @@ def test_of_two_who_move_the_same_proposal_the_second_is_told(world: World) -> N
     move(first, Status.IN_REVIEW)
     with pytest.raises(Stale, match="was ready and is in review now; somebody was faster"):
         move(second, Status.REJECTED)
+
+
+def test_a_pointer_that_moved_meanwhile_is_not_moved(world: World) -> None:
+    with pytest.raises(Stale, match="is no longer at ffffffffffff; somebody moved it"):
+        swap_pointer("release:digits", "f" * 64, "e" * 64)
+    assert Pointer.objects.get(key="release:digits").digest == world.seed.digest
+    with pytest.raises(Stale, match="Nothing was ever installed"):
+        swap_pointer("release:other", "f" * 64, "e" * 64)
+    assert swap_pointer("release:digits", world.seed.digest, "e" * 64).generation == 1

@@ -21,7 +21,7 @@ from governance.actions import (
     register_version,
 )
 from governance.actors import LOOP, VERIFIER
-from governance.digests import entries_digest, file_list
+from governance.digests import file_list, json_digest
 from governance.models import AuditEntry, Person, Proposal, Version
 from governance.policy import policy_in_force
 from governance.roles import roles_of
@@ -284,7 +284,7 @@ def _other_evaluator(world: World) -> Version:
     code: Tree = {"evaluate.py": ("file", b"def evaluate(o, l): return {}\n")}
     manifest = {"files": file_list(code), "hidden_commitment": "h" * 8}
     return register_version(
-        kind="evaluator", digest=entries_digest(code), task=world.task, manifest=manifest, by=LOOP
+        kind="evaluator", digest=json_digest(manifest), task=world.task, manifest=manifest, by=LOOP
     )
 
 

@@ -102,7 +102,8 @@ def test_a_failed_evaluator_is_told_apart_and_gives_no_score(roll: Roller, tmp_p
     evaluation = Evaluation(task.evaluator, task.labels("public-val"), IDS, task, runtime)
     report = roll(SEED, evaluation=evaluation)
     assert (report.outcome, report.score) == (Outcome.OK, None)
-    assert "ValueError: broken" in report.evaluator_error
+    assert "It raised ValueError." in report.evaluator_error
+    assert "ValueError: broken" in report.evaluator_log
     assert report.reason == report.evaluator_error
 
 

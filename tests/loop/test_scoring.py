@@ -73,7 +73,7 @@ def test_what_the_evaluator_prints_is_no_score(score: Scorer) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("raise ValueError('no labels')", "ValueError: no labels"),
+        ("raise ValueError('no labels')", "It raised ValueError."),
         ("import os; os._exit(0)", "ended without a result"),
         ("import os; open('/out/result.json', 'w').write('{\"result\": 0.9}'); os._exit(3)", "exit status 3"),
         ("import os; open('/out/result.json', 'w').write('not json'); os._exit(0)", "cannot be read"),
@@ -101,9 +101,18 @@ def test_a_failing_evaluator_gives_no_score(score: Scorer, body: str, sentence: 
 
 def test_an_evaluator_cannot_be_changed_from_inside(score: Scorer, tmp_path: Path) -> None:
     body = "def evaluate(o, l):\n    open('/evaluator/evaluate.py', 'w').write('owned')\n"
-    with pytest.raises(EvaluatorError, match="Read-only file system"):
+    with pytest.raises(EvaluatorError, match="It raised OSError") as caught:
         score(lines(RIGHT), body)
+    assert "Read-only file system" in caught.value.log_tail
     assert (tmp_path / "task/evaluator/evaluate.py").read_text() == body
+
+
+def test_the_sentence_of_a_failed_evaluator_quotes_no_label(score: Scorer) -> None:
+    body = "def evaluate(o, l):\n    raise KeyError(open('/labels/labels.jsonl').read())\n"
+    with pytest.raises(EvaluatorError) as caught:
+        score(lines(RIGHT), body)
+    assert "nine" not in str(caught.value)
+    assert "nine" in caught.value.log_tail
 
 
 def test_missing_labels_are_an_evaluator_error(tmp_path: Path) -> None:

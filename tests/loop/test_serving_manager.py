@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,9 +100,11 @@ def test_a_state_file_never_ends_a_process_that_is_no_server(model_dir: Path, st
     url = ensure_server(model_dir, state_dir)
     (state,) = state_dir.glob("server-*.json")
     known = json.loads(state.read_text())
-    state.write_text(json.dumps(known | {"pid": os.getpid()}))
-    stop_servers(state_dir)
-    assert health(url)["pid"] == known["pid"]
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        state.write_text(json.dumps(known | {"pid": bystander.pid}))
+        stop_servers(state_dir)
+        assert bystander.poll() is None and health(url)["pid"] == known["pid"]
+        bystander.kill()
     state.write_text(json.dumps(known))
 
 

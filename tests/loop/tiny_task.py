@@ -30,7 +30,7 @@ public-val = 4
 [limits]
 wall_s = 20
 """
-EVALUATOR = '''
+EVALUATOR = """
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,8 +44,8 @@ def evaluate(outputs_dir, labels_dir):
     given, right = rows(Path(outputs_dir, "predictions.jsonl")), rows(Path(labels_dir, "labels.jsonl"))
     items = {key: float(given[key] == right[key]) for key in right}
     return {"items": items, "metrics": {"accuracy": sum(items.values()) / len(items)}}
-'''
-SEED = '''
+"""
+SEED = """
 import json
 import os
 
@@ -53,7 +53,7 @@ source, target = os.environ["HARNESS_IN"] + "/inputs.jsonl", os.environ["HARNESS
 with open(source) as inputs, open(target, "w") as out:
     for row in map(json.loads, inputs):
         out.write(json.dumps({"id": row["id"], "answer": str(row["x"])}) + "\\n")
-'''
+"""
 IDS = ("a", "b", "c", "d")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from loop.agents.backends.base import Evidence, Record
@@ -47,4 +48,5 @@ class LanguageAgent(ABC):
     def _converse(self, role: str, bench: Workbench, evidence: Evidence, record: Record) -> Decision:
         prompts = (system_prompt(role), evidence_prompt(evidence))
         conversation = Conversation(role, self.access, self.pace, record)
-        return conversation.run(self.chat(prompts, bench.specs), bench, evidence.budget)
+        with closing(self.chat(prompts, bench.specs)) as chat:
+            return conversation.run(chat, bench, evidence.budget)

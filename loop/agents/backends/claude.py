@@ -84,6 +84,10 @@ class ClaudeChat:
         text = "\n".join(block.text for block in message.content if block.type == "text")
         return Reply(calls, STOPS.get(message.stop_reason or "", "end"), tokens, raw, text)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
     def give(self, results: Sequence[ToolResult], note: str) -> None:
         """Tool results and a note as the user's next message."""
         content: list[dict[str, Any]] = [

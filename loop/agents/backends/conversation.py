@@ -91,6 +91,9 @@ class Chat(Protocol):
     def give(self, results: Sequence[ToolResult], note: str) -> None:
         """Add tool results, then a note (if any), as the user's next message."""
 
+    def close(self) -> None:
+        """Give the connections back."""
+
 
 class Conversation:
     """Runs one agent until it decides. Every attempt is recorded, failed ones too."""

@@ -77,6 +77,10 @@ class OpenAIChat:
             calls, stop, _tokens(completion), raw, choice.message.refusal or choice.message.content or ""
         )
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
     def give(self, results: Sequence[ToolResult], note: str) -> None:
         """Tool results, each its own message, and a note."""
         self._messages.extend(

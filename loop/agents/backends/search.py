@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loop.agents.backends.base import Evidence, Record
 from loop.agents.facts import facts_of
 from loop.agents.levers import choose_lever, weights_route
-from loop.agents.settings_file import SETTINGS, write_values
+from loop.agents.settings_file import SETTINGS, Tunable, write_values
 from loop.agents.space import Known, Params, Trial, key, propose, searchable, trials_of, weights_gain
 from loop.types import Decision, Lever
 
@@ -47,8 +48,11 @@ class SearchBackend:
 def next_params(evidence: Evidence) -> Params | None:
     """Settings for the next harness generation, never tried before; None when there are none left."""
     space = searchable(evidence.settings)
-    if not space:
-        return None
+    return propose(space, known_of(evidence, space)) if space else None
+
+
+def known_of(evidence: Evidence, space: Mapping[str, Tunable]) -> Known:
+    """What the evidence says of the space; the parent counts as a trial even when no generation made it."""
     current = {name: entry.value for name, entry in space.items()}
     trials = trials_of(space, evidence.history, evidence.higher_is_better)
     rows = [row for row in evidence.history if row.lever is Lever.HARNESS and set(space) <= set(row.params)]
@@ -58,10 +62,8 @@ def next_params(evidence: Evidence) -> Params | None:
         at_first_weights = evidence.score_before - sum(weights_gain(row) for row in evidence.history)
         trials.insert(0, Trial(current, sign * at_first_weights))
     screened = sum(row.generation > 0 for row in rows)
-    known = Known(
-        current, trials, frozenset(tried | {key(current)}), screened, draw_seed(evidence, len(trials))
-    )
-    return propose(space, known)
+    seed = draw_seed(evidence, len(trials))
+    return Known(current, trials, frozenset(tried | {key(current)}), screened, seed)
 
 
 def draw_seed(evidence: Evidence, trials: int) -> int:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from governance.errors import GovernanceError
+from deploy.cli import PawlCommand
 from loop.catalog import DEFAULT_SPLIT, PUBLIC_SPLITS, TaskSpec, load_task, read_ids
-from loop.errors import LoopError
 from loop.gateway import GatewayLimits, Upstream
 from loop.preparation import prepared_data
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
@@ -24,23 +21,17 @@ from loop.serving.manager import serve
 from loop.types import Outcome
 
 MODEL_KEY_VARIABLE = "PAWL_MODEL_API_KEY"
-EXAMPLE = """example:
-  python3 manage.py rollout digits --harness tasks/digits/seed
-  python3 manage.py rollout --task-dir ~/my-task --harness ~/my-harness --json
-
-The exit status is 0 when the rollout was carried out, whatever its outcome.
-"""
 
 
-class Command(BaseCommand):
+class Command(PawlCommand):
     """Needs no database: the task comes from a folder, and nothing is recorded."""
 
     help = "Run a harness once on a task, in the sandbox, and print its outcome and score."
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        kwargs |= {"epilog": EXAMPLE, "formatter_class": argparse.RawDescriptionHelpFormatter}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    example = (
+        "python3 manage.py rollout digits --harness tasks/digits/seed\n"
+        "  python3 manage.py rollout --task-dir ~/my-task --harness ~/my-harness --json\n\n"
+        "The exit status is 0 when the rollout was carried out, whatever its outcome."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("task", nargs="?", help="a bundled task's name (a folder below tasks/)")
@@ -52,15 +43,11 @@ class Command(BaseCommand):
             "--model-url", help="an OpenAI-compatible endpoint, instead of the task's own model"
         )
         parser.add_argument("--model", help="the model's name at --model-url")
-        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with tempfile.TemporaryDirectory(prefix="sbx-") as workdir:
-                report = run_rollout(_request(options, Path(workdir)))
-        except (LoopError, GovernanceError) as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(json.dumps(report.to_json()) if options["json"] else _summary(report))
+        with tempfile.TemporaryDirectory(prefix="sbx-") as workdir:
+            report = run_rollout(_request(options, Path(workdir)))
+        self.emit(report.to_json(), _summary(report))
         if report.outcome is Outcome.SANDBOX_ERROR:
             raise CommandError(report.reason)
 
@@ -140,5 +127,11 @@ def _summary(report: RolloutReport) -> str:
         f"output    {file.name}  {file.size} bytes  sha256 {file.sha256[:16]}" for file in report.outputs
     ]
     if report.outcome is not Outcome.OK and report.log_tail:
-        lines += ["log", *(f"  | {line}" for line in report.log_tail.strip().splitlines()[-12:])]
+        lines += ["log", *_quoted(report.log_tail)]
+    if report.evaluator_log:
+        lines += ["evaluator", *_quoted(report.evaluator_log)]
     return "\n".join(lines)
+
+
+def _quoted(log: str) -> list[str]:
+    return [f"  | {line}" for line in log.strip().splitlines()[-12:]]

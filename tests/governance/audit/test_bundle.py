@@ -28,7 +28,7 @@ from governance.audit.bundle_files import main
 from governance.audit.notes import make_key
 from governance.audit.tree import Tree, leaf_hash
 from tests.governance.audit.conftest import Honest
-from tests.governance.audit.forge import KEY, Forged, grant, signed, story, with_new_manifest
+from tests.governance.audit.forge import KEY, Forged, entry, grant, signed, story, with_new_manifest
 
 EXPECTED_FILES = {
     "MANIFEST.json", "VERIFY.md", "artifacts/adapters/one/manifest.json", "checkpoint", "checkpoint.prev",
@@ -226,6 +226,24 @@ def test_entries_written_while_the_export_was_made_are_named_and_the_rest_is_rep
 def test_malformed_files_with_a_new_manifest_are_refused(name: str, data: bytes) -> None:
     files = Forged(list(story().values())).files()
     assert check_bundle(with_new_manifest({**files, name: data}), Pins([str(KEY)])).status == TAMPERED
+
+
+def test_a_rewritten_entry_with_its_own_leaf_is_refused_where_no_proof_stands_in_the_way() -> None:
+    plain = [entry("campaign.started", ("campaign", str(number)), {}) for number in range(3)]
+    files = Forged(plain).files()
+    other = Forged([*plain[:2], entry("campaign.started", ("campaign", "rewritten"), {})]).files()
+    mixed = with_new_manifest({**other, "checkpoint": files["checkpoint"]})
+    told = json.loads(files["MANIFEST.json"])
+    assert json.loads(mixed["MANIFEST.json"])["root"] != told["root"]
+    report = check_bundle(mixed, Pins([str(KEY)]))
+    assert report.status == TAMPERED and "the root over the leaf hashes" in report.problem
+
+
+def test_a_bundle_that_ships_other_keys_than_the_pinned_one_is_refused() -> None:
+    other = make_key("pawl/log-x", Ed25519PrivateKey.generate().public_key().public_bytes_raw())
+    files = Forged(list(story().values()), extra={"vkeys.txt": f"{other}\n".encode()}).files()
+    report = check_bundle(files, Pins([str(KEY)]))
+    assert report.status == TAMPERED and "none of the pinned keys" in report.problem
 
 
 def test_a_proof_of_another_tree_is_refused() -> None:

@@ -62,6 +62,16 @@ def test_only_an_auditor_exports_and_a_refusal_is_an_entry(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_that_could_not_be_signed_is_not_announced(
+    auditor: Actor, history: Checkpoint, tmp_path: Path
+) -> None:
+    before = AuditEntry.objects.count()
+    (get_signer().folder / "audit-signer.json").unlink()
+    with pytest.raises(AuditError, match="memory"):
+        export_bundle(tmp_path / "out", by=auditor)
+    assert AuditEntry.objects.count() == before
+
+
 def test_a_zip_holds_the_same_files_and_the_same_content_gives_the_same_bytes(
     auditor: Actor, history: Checkpoint, tmp_path: Path
 ) -> None:

@@ -51,6 +51,13 @@ def test_no_changed_byte_of_the_note_opens() -> None:
                 open_note(changed, [key])
 
 
+def test_the_spare_bits_of_base64_cannot_be_changed() -> None:
+    assert NOTE.endswith(b"nAM=\n")
+    for letter in b"NOP":
+        with pytest.raises(NoteError, match="exact base64"):
+            open_note(NOTE[:-3] + bytes([letter]) + b"=\n", [parse_key(KEY)])
+
+
 def test_no_part_and_no_mangling_of_a_key_is_a_key() -> None:
     for start in range(len(KEY)):
         for end in range(start + 1, len(KEY) + 1):

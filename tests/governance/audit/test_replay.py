@@ -13,8 +13,8 @@ from governance.audit.canonical import canonical_digest
 from governance.audit.replay import replay
 from tests.governance.audit.forge import (
     BETTER,
-    EVIDENCE,
     EVALUATOR,
+    EVIDENCE,
     KEY,
     LANES,
     POLICY,
@@ -209,7 +209,13 @@ def policy_story() -> Story:
     told = story()
     told["policy"]["detail"]["lanes"] = lanes
     extra = {f"grant {ref}": grant(ref, "evaluator owner") for ref in ("p-olga", "p-otto")}
-    detail = {"kind": "policy", "key": "policy", "lane": "policy", "excluded": [], "subject": bound}
+    detail: dict[str, Any] = {
+        "kind": "policy",
+        "key": "policy",
+        "lane": "policy",
+        "excluded": [],
+        "subject": bound,
+    }
     changes = {"subject_digest": digest, "before": POLICY, "after": WORSE}
     extra["policy ready"] = entry("proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, **changes)
     for ref in ("p-olga", "p-otto"):

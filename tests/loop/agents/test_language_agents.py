@@ -213,14 +213,27 @@ MISUSES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "words"), MISUSES)
-def test_misuse_of_a_tool_is_answered_with_a_sentence(
-    desk: Desk, name: str, arguments: dict[str, Any], words: str
-) -> None:
+def test_misuse_of_a_tool_is_answered_with_a_sentence(desk: Desk) -> None:
+    misuse = Say(tools=tuple((name, arguments) for name, arguments, _ in MISUSES))
     stop = Say(tools=(("decide", {"lever": "stop", "reason": "enough"}),))
-    assert desk.decide(Say(tools=((name, arguments),)), stop).lever is Lever.STOP
-    text, told = desk.tool_texts()[0]
-    assert words in text and (told or desk.api == "openai")
+    assert desk.decide(misuse, stop).lever is Lever.STOP
+    answers = desk.tool_texts()
+    assert len(answers) == len(MISUSES)
+    for (name, arguments, words), (text, told) in zip(MISUSES, answers, strict=True):
+        assert words in text, (name, arguments, text)
+        assert told or desk.api == "openai"
+
+
+def test_arguments_that_are_not_json_are_answered_with_a_sentence() -> None:
+    with fake_provider() as provider:
+        desk = Desk("openai", provider)
+        function = {"name": "read_file", "arguments": "{path: main.py"}
+        message = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+        raw = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [
+            {"index": 0, "finish_reason": "tool_calls", "message": message}]}  # fmt: skip
+        desk.decide(Fault(200, raw=json.dumps(raw).encode()), EDIT, DECIDE)
+        assert "not a JSON object" in desk.tool_texts()[0][0]
+        assert desk.records[0].prompt_tokens == 0
 
 
 def test_an_edit_that_breaks_the_harness_is_sent_back(desk: Desk) -> None:
@@ -246,8 +259,9 @@ def test_weights_with_an_algorithm_drop_the_edits(desk: Desk) -> None:
 
 
 def test_calls_after_the_decision_are_not_carried_out(desk: Desk) -> None:
-    both = Say(tools=(*DECIDE.tools, ("write_file", {"path": "late.txt", "text": "x"})))
-    assert set(desk.decide(EDIT, both).files) == {"main.py"}
+    both = Say(tools=(*DECIDE.tools, ("decide", {"lever": "stop", "reason": "on second thoughts"})))
+    decision = desk.decide(EDIT, both)
+    assert decision.lever is Lever.HARNESS and set(decision.files) == {"main.py"}
 
 
 def test_a_cut_off_answer_is_not_carried_out(desk: Desk) -> None:

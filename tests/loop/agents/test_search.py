@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loop.agents.backends.search import SearchBackend
+from loop.agents.backends.search import SearchBackend, known_of
 from loop.agents.evidence import Evidence, HistoryRow, Remaining
 from loop.agents.feedback import decide
 from loop.agents.meta import first_harness
@@ -156,6 +156,13 @@ def test_the_gain_of_a_weight_update_is_taken_off_later_scores() -> None:
     )
     assert [trial.value for trial in trials_of(space, rows, True)] == pytest.approx([0.5, 0.45])
     assert [trial.value for trial in trials_of(space, rows, False)] == pytest.approx([-0.5, -0.45])
+
+
+def test_the_parent_is_told_at_the_first_weights_too() -> None:
+    space = searchable(parse_settings(SETTINGS))
+    history = (replace(weights_row(1, True), score_before=0.3, score=0.5),)
+    known = known_of(evidence(history=history, score_before=0.55), space)
+    assert [trial.value for trial in known.trials] == pytest.approx([0.35])
 
 
 def test_what_a_backend_decides_is_checked_whoever_it_is() -> None:

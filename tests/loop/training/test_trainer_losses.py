@@ -68,3 +68,15 @@ def test_rejection_sampling_learns_from_at_most_the_first_wins_of_a_prompt() -> 
     rewards = torch.tensor([[1.0, 0.0, 1.0, 1.0], [math.nan, 0.0, 0.0, 0.5]])
     shaped = RejectionTrainer.shape(Rewards(), rewards)  # type: ignore[arg-type]
     assert shaped.tolist() == [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.5]]
+
+
+def test_prompts_come_in_seeded_passes_that_use_each_prompt_equally() -> None:
+    from loop.training.trainer_losses import Passes
+
+    passes = Passes(size=5, group=2, samples=3, repeats=2, groups=5, seed=1)
+    seen = list(passes)
+    assert len(seen) == len(passes) == 5 * 2 * 2 * 3
+    assert seen == list(passes) != list(Passes(5, 2, 3, 2, 5, 2))
+    assert {seen.count(prompt) for prompt in range(5)} == {12}
+    first = seen[:12]
+    assert first[:6] == first[6:] and first[0] == first[1] == first[2] != first[3]

@@ -112,9 +112,40 @@ def test_an_adapter_is_continued_by_another_algorithm_and_a_cancel_leaves_nothin
     assert not (tmp_path / "adapter").exists() and not (tmp_path / "manifest.json").exists()
 
 
+def test_every_other_algorithm_moves_the_weights(base: Path, rewards: RewardServer, tmp_path: Path) -> None:
+    algorithms = ["rejection", "entropic", "ppo", "rloo", "gspo"]
+    small = HYPER | {"steps": 4}
+    for algorithm in algorithms:
+        spec = training_spec(tmp_path / algorithm, base, small, algorithm=algorithm)
+        spec = replace(spec, reward_socket=rewards.trainer_socket)
+        (tmp_path / algorithm / "spec.json").write_text(spec.to_json())
+    script = (
+        "import sys\nfrom loop.training.trainer import main\nfor path in sys.argv[1:]:\n    main(['', path])"
+    )
+    paths = [str(tmp_path / algorithm / "spec.json") for algorithm in algorithms]
+    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in algorithms]
+    assert [manifest["algorithm"] for manifest in manifests] == algorithms
+    assert len({manifest["adapter_digest"] for manifest in manifests}) == len(algorithms)
+
+
 def test_a_failing_evaluator_fails_the_job_with_its_sentence(base: Path, tmp_path: Path) -> None:
     code = "def reward(rows, labels):\n    raise ValueError('the ruler broke')\n"
     source = evaluator_source(tmp_path / "evaluator", code)
     with RewardServer(get_backend(), source) as server, pytest.raises(TrainingError, match="the ruler broke"):
         run_training(training_spec(tmp_path / "job", base, HYPER), server, lambda _: None)
     assert not (tmp_path / "job" / "manifest.json").exists()
+
+
+def test_a_collapse_goes_back_to_the_best_weights_at_a_third_of_the_rate(base: Path, tmp_path: Path) -> None:
+    code = (
+        "n = []\n\ndef reward(rows, labels):\n    n.append(1)\n    return [float(len(n) <= 6)] * len(rows)\n"
+    )
+    source = evaluator_source(tmp_path / "evaluator", code)
+    with RewardServer(get_backend(), source) as server:
+        result = run_training(training_spec(tmp_path / "job", base, HYPER), server, lambda _: None)
+    assert "mean reward fell from 1.000" in result.manifest["metrics"]["collapse"]
+    first, second = ([row for row in result.metrics if row["attempt"] == attempt] for attempt in (0, 1))
+    assert first[-1]["step"] < 14 and second[-1]["step"] == 14
+    assert second[0]["step"] == 4 and second[0]["lr"] == pytest.approx(HYPER["lr"] / 3)

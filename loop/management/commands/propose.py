@@ -11,7 +11,8 @@ from governance.errors import BadInput
 from governance.finding import task_by_slug
 from governance.models import Proposal
 from governance.signin import sign_in
-from governance.submitting import submit_evaluator, submit_policy
+from governance.submitting import submit_policy
+from loop.evaluator_change import propose_evaluator
 
 
 class Command(PawlCommand):
@@ -49,9 +50,5 @@ class Command(PawlCommand):
             raise BadInput(f"{options['evaluator']} is no folder.")
         if not options["task"]:
             raise BadInput("Say whose evaluator it is: --task NAME.")
-        return submit_evaluator(
-            task=task_by_slug(options["task"]),
-            folder=options["evaluator"],
-            summary=options["summary"],
-            by=sign_in(options["username"]),
-        )
+        task = task_by_slug(options["task"])
+        return propose_evaluator(task, options["evaluator"], options["summary"], sign_in(options["username"]))

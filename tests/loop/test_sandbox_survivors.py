@@ -1,0 +1,90 @@
+"""Nothing of a sandbox outlives whoever asked for it, however they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from loop.errors import SandboxError
+from loop.sandbox import get_backend
+from loop.sandbox.bwrap import python_inside
+from loop.types import Mount, SandboxSpec
+
+REPO = Path(__file__).resolve().parents[2]
+PROGRAM = "/harness/main.py"
+CALLER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from loop.sandbox import cgroup, get_backend
+from loop.sandbox.bwrap import python_inside
+from loop.types import Mount, SandboxSpec
+folder = Path(sys.argv[2])
+print("ready", flush=True)
+get_backend().run(SandboxSpec((python_inside(), "-I", "/harness/main.py"), (Mount(folder, "/harness"),), ()), folder)
+"""
+
+
+def processes_with(marker: str) -> list[int]:
+    """The pids of all processes on this machine whose command line holds `marker`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_kill_9_of_the_caller_leaves_no_survivor(tmp_path: Path) -> None:
+    marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
+    (tmp_path / "main.py").write_text(
+        f"import os, signal, subprocess, time\n"
+        f"for number in range(1, 32):\n"
+        f"    if number not in (9, 19): signal.signal(number, signal.SIG_IGN)\n"
+        f"subprocess.Popen(['/bin/sh', '-c', 'sleep 60; : {marker}'], start_new_session=True)\n"
+        f"time.sleep(60)\n"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", CALLER, str(REPO), str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert wait_until(lambda: bool(processes_with(marker)))
+    caller.send_signal(signal.SIGKILL)
+    caller.communicate()
+    assert wait_until(lambda: not processes_with(marker), 5)
+
+
+def test_kill_9_of_the_supervisor_leaves_no_survivor_and_is_an_outage(tmp_path: Path) -> None:
+    marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
+    source = f"import subprocess\nsubprocess.run(['/bin/sh', '-c', 'sleep 60; : {marker}'])"
+    (tmp_path / "main.py").write_text(source)
+    spec = SandboxSpec((python_inside(), "-I", PROGRAM), (Mount(tmp_path, "/harness"),), ())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(get_backend().run, spec, tmp_path)
+        assert wait_until(lambda: bool(processes_with(marker)))
+        mine = Path(f"/proc/{os.getpid()}/task")
+        children = [pid for task in mine.iterdir() for pid in (task / "children").read_text().split()]
+        supervisors = [
+            pid for pid in children if b"supervisor.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        for pid in supervisors:
+            os.kill(int(pid), signal.SIGKILL)
+        with pytest.raises(SandboxError, match="supervisor failed"):
+            running.result(10)
+    assert wait_until(lambda: not processes_with(marker), 5)
