@@ -1,4 +1,4 @@
-"""Makes the data home and brings the database up to date; safe when two processes do it at once."""
+"""Makes the data home, the database and the log's signer; safe when two processes do it at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from deploy import home
+from governance.audit import checkpoints
 
 
 def prepare(*, demo: bool = False) -> list[str]:
-    """Make the data home, migrate, and return the migrations applied.
+    """Make the data home, migrate, make the log's key where nothing was signed yet; return the migrations applied.
 
-    With `demo`, a home that is new is marked for good as a demonstration's.
+    With `demo`, a home that is new is marked for good as a demonstration's. A log that was signed before and lost its
+    key is left as it is: the desk opens, nothing goes live.
     """
     home.init_home(demo=demo)
     descriptor = os.open(home.folder("run") / "migrate.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -24,6 +26,8 @@ def prepare(*, demo: bool = False) -> list[str]:
         pending = pending_migrations()
         if pending:
             call_command("migrate", interactive=False, verbosity=0)
+        if checkpoints.latest() is None and not checkpoints.get_signer().exists():
+            checkpoints.init_signer()
     finally:
         os.close(descriptor)
     return pending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from django.db import transaction
@@ -57,7 +57,7 @@ class Wish:
     profile: str
     seed: int = 0
     levers: tuple[str, ...] = ("harness", "weights")
-    budgets: Budgets = Budgets()
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
@@ -84,7 +84,9 @@ def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
         promotions=promotions,
         smallest_gain=float(gate.get("smallest_gain", policy.gate.smallest_gain)),
         hidden_items=hidden_items,
-        smallest_visible_gain=smallest_visible_gain(hidden_items, USUAL_DISCORDANCE, level) if hidden_items else None,
+        smallest_visible_gain=smallest_visible_gain(hidden_items, USUAL_DISCORDANCE, level)
+        if hidden_items
+        else None,
     )
 
 
@@ -221,5 +223,7 @@ def _ending(campaign: Campaign, over: str) -> Next:
         return Next(Act.WAIT, "The verifier is at work.")
     short = query.proposal.ref[:8]
     if verification.bit:
-        return Next(Act.FINISH, f"{over} The best release passed the hidden test; proposal {short} waits for review.")
+        return Next(
+            Act.FINISH, f"{over} The best release passed the hidden test; proposal {short} waits for review."
+        )
     return Next(Act.FINISH, f"{over} The best release did not pass the hidden test (proposal {short}).")

@@ -12,8 +12,8 @@ from governance.models import Release, Version
 from loop.errors import HarnessError
 from loop.installation import repo_of
 from loop.installed import tree_of
-from loop.repos import CommitNote, digest_of, with_edits
 from loop.models import Campaign
+from loop.repos import CommitNote, digest_of, with_edits
 from loop.screen import screen
 from loop.turn import Turn
 from loop.types import Decision

@@ -13,7 +13,7 @@ from governance.svg import Scale, element, join
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 
-WIDTH, HEIGHT = 760, 250  # pixels of the view box
+WIDTH, HEIGHT = 760, 254  # pixels of the view box
 LEFT, RIGHT, TOP, BOTTOM = 52, 744, 14, 216
 
 
@@ -127,7 +127,7 @@ def _label(x: float, text: str) -> SafeString:
 def _caption() -> SafeString:
     return element(
         "text",
-        {"class": "tick", "x": (LEFT + RIGHT) / 2, "y": HEIGHT - 2, "text-anchor": "middle"},
+        {"class": "tick", "x": (LEFT + RIGHT) / 2, "y": HEIGHT - 5, "text-anchor": "middle"},
         "generation",
     )
 

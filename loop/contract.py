@@ -69,7 +69,9 @@ def query_level(alpha: float, budgets: Budgets, promotions: int) -> float:
     try:
         return corrected_alpha(alpha, budgets.hidden_queries, promotions)
     except ValueError as error:
-        raise TaskError(f"{error} Ask for at least one hidden query and no more promotions than queries.") from error
+        raise TaskError(
+            f"{error} Ask for at least one hidden query and no more promotions than queries."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from django.db import transaction
 from deploy import home
 from governance import actions
 from governance.actors import SETUP, Actor
-from governance.audit.checkpoints import init_signer
 from governance.audit.bundle import Report
+from governance.audit.checkpoints import init_signer
 from governance.audit.export import ExportRequest, export_bundle
 from governance.audit.log import Facts
 from governance.audit.verify import verify_bundle

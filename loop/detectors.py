@@ -32,5 +32,7 @@ def public_hidden_gap(gap_before: float, gap_after: float) -> Finding:
 def evaluator_unchanged(expected: str, found: str) -> Finding:
     """D4: the evaluator's digest before and after both rollouts."""
     fired = expected != found
-    detail = f"evaluator {found[:12]} after the rollouts" + (f", {expected[:12]} before" if fired else ", as before")
+    detail = f"evaluator {found[:12]} after the rollouts" + (
+        f", {expected[:12]} before" if fired else ", as before"
+    )
     return Finding("D4 evaluator integrity", fired, True, detail)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ STEP_WORDS = {
 class Ticker:
     """Prints lines; on a terminal the last one is live and is written over, elsewhere it comes every ten seconds."""
 
-    out: TextIO = field(default_factory=lambda: sys.stdout)
+    out: TextIO
     started: float = field(default_factory=time.monotonic)
     _live: str = ""
     _said_at: float = 0.0
@@ -122,5 +121,7 @@ def table(campaign: Campaign) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     return "\n".join([lines[0], "-" * min(120, max(map(len, lines))), *lines[1:]])

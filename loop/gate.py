@@ -67,7 +67,9 @@ def corrected_alpha(alpha: float, queries: int, promotions: int) -> float:
     Raises ValueError unless 0 < alpha < 1 and 1 <= promotions <= queries.
     """
     if not 0 < alpha < 1 or not 1 <= promotions <= queries:
-        raise ValueError(f"alpha={alpha}, queries={queries}, promotions={promotions} is not a usable contract.")
+        raise ValueError(
+            f"alpha={alpha}, queries={queries}, promotions={promotions} is not a usable contract."
+        )
     return alpha / sum(math.comb(queries, taken) for taken in range(1, promotions + 1))
 
 
@@ -102,7 +104,9 @@ def real_interval(differences: np.ndarray, seed: int) -> tuple[float, float]:
     if float(np.ptp(differences)) == 0.0:
         point = float(differences.mean())
         return point, point
-    found = stats.bootstrap((differences,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(seed))
+    found = stats.bootstrap(
+        (differences,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(seed)
+    )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 

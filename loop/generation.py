@@ -189,6 +189,7 @@ def _with(turn: Turn, result: Comparison) -> dict[str, Any]:
 
 
 def _accept(turn: Turn, release: Release, row: Rollout) -> None:
+    assert row.score is not None
     ArchiveEntry.objects.get_or_create(
         campaign=turn.campaign,
         release=release,

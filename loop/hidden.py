@@ -55,7 +55,9 @@ def _rekey(path: Path, key: bytes) -> tuple[str, ...]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         row = json.loads(line)
         if not isinstance(row.get("id"), str):
-            raise TaskError(f"Row {number} of the hidden {path.name} has no string id; correct the task's data.")
+            raise TaskError(
+                f"Row {number} of the hidden {path.name} has no string id; correct the task's data."
+            )
         rows.append({**row, "id": _new_id(key, row["id"])})
     rows.sort(key=lambda row: row["id"])
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -32,7 +32,12 @@ from loop.store import Store
 ARTIFACTS = "artifacts"
 LABELS = "labels"
 HIDDEN = "hidden"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+)
 
 
 def store(name: str) -> Store:
@@ -72,16 +77,26 @@ def _register(folder: Path, spec: TaskSpec, parts: Parts, by: Actor) -> Task:
     task = actions.install_task(spec=_described(folder, parts), spec_digest=parts.folder, by=by)
     actions.install_policy(by=by)
     evaluator = actions.register_version(
-        kind=Version.Kind.EVALUATOR, digest=json_digest(parts.evaluator), task=task, manifest=parts.evaluator, by=by
+        kind=Version.Kind.EVALUATOR,
+        digest=json_digest(parts.evaluator),
+        task=task,
+        manifest=parts.evaluator,
+        by=by,
     )
     if current(f"evaluator:{task.slug}") is None:
         actions.install_pointer(
-            key=f"evaluator:{task.slug}", digest=evaluator.digest, reason="First evaluator of the task.", by=by
+            key=f"evaluator:{task.slug}",
+            digest=evaluator.digest,
+            reason="First evaluator of the task.",
+            by=by,
         )
     release = seed_release(task, folder / "seed", parts.binding, by)
     if current(f"release:{task.slug}") is None:
         actions.install_pointer(
-            key=f"release:{task.slug}", digest=release.digest, reason="The seed harness is the baseline.", by=by
+            key=f"release:{task.slug}",
+            digest=release.digest,
+            reason="The seed harness is the baseline.",
+            by=by,
         )
         repo_of(task).move_live(release.harness.manifest["commit"], "")
     return task
@@ -128,7 +143,11 @@ def _store_parts(folder: Path, data: Path, spec: TaskSpec) -> Parts:
         base = data / "models" / spec.model.base
         binding["base_model"] = artifacts.put(base)
         binding["tokenizer"] = json_digest(
-            {name: sha256_hex((base / name).read_bytes()) for name in TOKENIZER_FILES if (base / name).is_file()}
+            {
+                name: sha256_hex((base / name).read_bytes())
+                for name in TOKENIZER_FILES
+                if (base / name).is_file()
+            }
         )
     evaluator = {
         "code": artifacts.put(folder / "evaluator"),

@@ -55,7 +55,9 @@ def open_task(row: Task) -> InstalledTask:
     return InstalledTask(row, load_task(folder, None), evaluator_in_force(row))
 
 
-def evaluation_of(spec: TaskSpec, evaluator: Version, labels: Path, expected_ids: tuple[str, ...]) -> Evaluation:
+def evaluation_of(
+    spec: TaskSpec, evaluator: Version, labels: Path, expected_ids: tuple[str, ...]
+) -> Evaluation:
     """One evaluator version over one set of labels."""
     return Evaluation(
         evaluator_dir=store(ARTIFACTS).path(evaluator.manifest["code"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import django_rq
+
 from loop import training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows

@@ -1,7 +1,8 @@
 """Who works on a row: a lease that a live worker renews, and a fence that a dead one can never pass.
 
 A worker that is killed stops renewing; once the lease has run out, or at once on the same host where its process is
-seen to be gone, another takes the row with a higher fence. Whatever the first one (or an orphan of it) computed is refused when it tries to commit with the old fence.
+seen to be gone, another takes the row with a higher fence. Whatever the first one (or an
+orphan of it) computed is refused when it tries to commit with the old fence.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ class Campaign(models.Model):
     """One run of the loop on a task, under a contract fixed before it starts.
 
     `fence` grows each time a worker takes the campaign; a step commits only while it still holds the fence.
-    `lease_until` says how long the `holder` (host, process) may be presumed alive. `spent` sums cost_usd, tokens and wall_s.
+    `lease_until` says how long the `holder` (host, process) may be presumed alive. `spent` sums cost_usd, tokens
+    and wall_s.
     """
 
     class Status(models.TextChoices):

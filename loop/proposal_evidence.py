@@ -132,9 +132,10 @@ def attribution_cells(query_against: Release, release: Release) -> list[tuple[st
 def _attribution(query: HiddenQuery, contract: Contract) -> dict[str, Any]:
     cells = []
     for harness, adapter, release in attribution_cells(query.against, query.release):
-        row = release and Rollout.objects.filter(
-            campaign=query.campaign, release=release, split=PUBLIC_VAL
-        ).first()
+        row = (
+            release
+            and Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
+        )
         cells.append({"harness": harness, "adapter": adapter, "score": row.score if row else None})
     return {"split": PUBLIC_VAL, "metric": contract.metric, "cells": cells}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import git
 from git.index.fun import write_tree_from_cache
-from git.index.typ import BaseIndexEntry
+from git.index.typ import IndexEntry
 from gitdb import IStream
 
 from governance.digests import entries_digest
@@ -66,7 +66,9 @@ def check_tree(tree: Tree) -> None:
     if "main.py" not in tree:
         raise HarnessError("The harness has no main.py at its top; a harness starts there.")
     if len(tree) > MAX_FILES or sum(len(data) for _, data in tree.values()) > MAX_BYTES:
-        raise HarnessError(f"The harness is larger than {MAX_FILES} files or {MAX_BYTES // 2**20} MiB; make it smaller.")
+        raise HarnessError(
+            f"The harness is larger than {MAX_FILES} files or {MAX_BYTES // 2**20} MiB; make it smaller."
+        )
     for path in tree:
         parts = path.split("/")
         if path.startswith("/") or any(part in {"", ".", "..", ".git"} for part in parts) or "\0" in path:
@@ -116,7 +118,7 @@ class HarnessRepo:
         """Commit the tree on `branch` and return the commit's id. The same arguments give the same id."""
         with self._open() as repo:
             entries = [
-                BaseIndexEntry((MODES[mode], repo.odb.store(_blob(data)).binsha, 0, path))
+                IndexEntry((MODES[mode], repo.odb.store(_blob(data)).binsha, 0, path))
                 for path, (mode, data) in sorted(tree.items())
             ]
             binsha, _ = write_tree_from_cache(entries, repo.odb, slice(0, len(entries)))
@@ -140,7 +142,9 @@ class HarnessRepo:
             try:
                 root = repo.commit(commit).tree
             except (ValueError, git.BadName) as error:
-                raise HarnessError(f"Commit {commit[:12]} is not in {self.path}; restore it from a backup.") from error
+                raise HarnessError(
+                    f"Commit {commit[:12]} is not in {self.path}; restore it from a backup."
+                ) from error
             kinds = {mode: kind for kind, mode in MODES.items()}
             return {
                 str(blob.path): (kinds[blob.mode], blob.data_stream.read())

@@ -44,7 +44,9 @@ def _screen_python(path: str, text: str) -> None:
 
 def _trouble(node: ast.AST) -> str:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+        names = (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+        )
         found = FORBIDDEN_IMPORTS.intersection(name.split(".")[0] for name in names)
         return f"it imports {sorted(found)[0]}" if found else ""
     if isinstance(node, ast.Attribute) and node.attr in FORBIDDEN_CALLS:

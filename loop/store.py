@@ -42,5 +42,7 @@ class Store:
         if not folder.is_dir():
             raise TaskError(f"Artifact {digest[:12]} is not in {self.root}; restore it from a backup.")
         if tree_digest(folder) != digest:
-            raise TaskError(f"Artifact {digest[:12]} in {self.root} was changed on disk; restore it from a backup.")
+            raise TaskError(
+                f"Artifact {digest[:12]} in {self.root} was changed on disk; restore it from a backup."
+            )
         return folder

@@ -33,7 +33,9 @@ def train(pk: int) -> bool:
     with held(TrainingJob, pk) as lease:
         if lease is None:
             return False
-        job = TrainingJob.objects.select_related("generation__campaign__task", "generation__parent").get(pk=pk)
+        job = TrainingJob.objects.select_related("generation__campaign__task", "generation__parent").get(
+            pk=pk
+        )
         if job.status in {Status.FINISHED, Status.FAILED}:
             return True
         folder = Path(settings.PAWL_HOME) / "training" / str(pk)
@@ -58,9 +60,7 @@ def _spec(job: TrainingJob, task: InstalledTask, folder: Path) -> TrainingSpec:
     parent = generation.parent
     contract = Contract.from_json(generation.campaign.contract)
     assert parent is not None
-    rollout = Rollout.objects.filter(
-        campaign=generation.campaign, release=parent, split=PUBLIC_TRAIN
-    ).first()
+    rollout = Rollout.objects.filter(campaign=generation.campaign, release=parent, split=PUBLIC_TRAIN).first()
     if rollout is None:
         raise TrainingError("The parent has no trajectories on public-train; nothing can be learned from.")
     data = training_data(task, rollout)

@@ -28,7 +28,7 @@ class Turn:
     task: InstalledTask
     backend: AgentBackend
     lease: Lease
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
     calls: list[AgentCallRecord] = field(default_factory=list)
 
     def show(self, text: str, done: int | None = None, total: int | None = None) -> None:

@@ -33,6 +33,8 @@ from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.types import Score
 
+GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -65,7 +67,7 @@ def verify(pk: int) -> bool:
             actions.finish_verification(
                 proposal=row.query.proposal,
                 passed=examined.ruling.passed,
-                reason=" ".join(examined.ruling.reasons) or "The gain on the hidden set is real by the contract's gate.",
+                reason=" ".join(examined.ruling.reasons) or GATE_WORDS,
                 evidence=items,
                 by=VERIFIER,
             )
@@ -80,7 +82,9 @@ def examine(query: HiddenQuery) -> Examined:
     contract = Contract.from_json(query.campaign.contract)
     task = open_task(query.campaign.task)
     if task.evaluator.digest != contract.evaluator:
-        raise LoopError("The evaluator changed since the campaign began; start a new campaign under the new epoch.")
+        raise LoopError(
+            "The evaluator changed since the campaign began; start a new campaign under the new epoch."
+        )
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
     with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
@@ -103,10 +107,14 @@ def _ruling(comparison: Comparison, contract: Contract, findings: tuple[Finding,
 def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> Arm:
     report = _roll_out(task, query, release, hidden)
     if report.score is None:
-        raise LoopError(f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}")
+        raise LoopError(
+            f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}"
+        )
     stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
     if stored is None or stored.score is None:
-        raise LoopError(f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it.")
+        raise LoopError(
+            f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
+        )
     return Arm(release, report.score, stored.score)
 
 
@@ -147,5 +155,7 @@ def _note_reading(query: HiddenQuery) -> None:
 
 @transaction.atomic
 def _fail(row: Verification, reason: str) -> None:
-    actions.finish_verification(proposal=row.query.proposal, passed=False, reason=reason, evidence=(), by=VERIFIER)
+    actions.finish_verification(
+        proposal=row.query.proposal, passed=False, reason=reason, evidence=(), by=VERIFIER
+    )
     Verification.objects.filter(pk=row.pk).update(status=Verification.Status.FAILED, bit=False)

@@ -223,9 +223,7 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
                 {"harness": "new", "adapter": "new", "score": 0.744},
             ],
         },
-        "ledger": {
-            "used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025
-        },
+        "ledger": {"used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025},
         "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
         "decision": {
             "decisions": [
@@ -248,10 +246,18 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
             ]
         },
         "detectors": [
-            {"detector": "D1 public-hidden gap", "fired": False, "blocks": False,
-             "detail": "public minus hidden went from +0.006 to +0.022"},
-            {"detector": "D5 diff rules", "fired": True, "blocks": False,
-             "detail": "main.py: a new import of collections"},
+            {
+                "detector": "D1 public-hidden gap",
+                "fired": False,
+                "blocks": False,
+                "detail": "public minus hidden went from +0.006 to +0.022",
+            },
+            {
+                "detector": "D5 diff rules",
+                "fired": True,
+                "blocks": False,
+                "detail": "main.py: a new import of collections",
+            },
         ],
         "not_tested": [
             "Scans of another size or from another scanner.",

@@ -62,24 +62,17 @@ class FileSigner:
         self.folder = folder
 
     def create(self) -> VerifierKey:
-        """Make a key and an empty memory, once. Raises AuditError when any of the two is there already."""
+        """Make a key and an empty memory, once. Raises AuditError when there is a key, or anything was signed."""
         with self._locked():
-            for name in (KEY_FILE, STATE_FILE):
-                if (self.folder / name).exists():
-                    raise AuditError(
-                        f"{self.folder / name} exists; a log keeps the signer that it began with."
-                    )
+            if self.exists() or ((self.folder / STATE_FILE).exists() and self.last().size):
+                raise AuditError(
+                    f"A signer exists in {self.folder}; a log keeps the signer that it began with."
+                )
             secret = Ed25519PrivateKey.generate()
             key = make_key(f"pawl/log-{secrets.token_hex(4)}", secret.public_key().public_bytes_raw())
             material = encode64(ALGORITHM_ED25519 + secret.private_bytes_raw())
             self._remember(TreeHead(key.name, 0, EMPTY_ROOT))
-            text = f"{KEY_PREFIX}+{key.name}+{key.key_id.hex()}+{material}\n"
-            descriptor = os.open(self.folder / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-                handle.write(text)
-                handle.flush()
-                os.fsync(handle.fileno())
-            self._sync_folder()
+            self._put(KEY_FILE, f"{KEY_PREFIX}+{key.name}+{key.key_id.hex()}+{material}\n")
         return key
 
     def exists(self) -> bool:
@@ -151,22 +144,22 @@ class FileSigner:
         return key, secret
 
     def _remember(self, head: TreeHead) -> None:
-        """Put the memory on disk: a temporary file, fsync, rename, fsync of the folder."""
         state = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
-        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{STATE_FILE}-")
+        self._put(STATE_FILE, json.dumps(state, sort_keys=True) + "\n")
+
+    def _put(self, name: str, text: str) -> None:
+        """Put a private file on disk, whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{name}-")
         with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-            handle.write(json.dumps(state, sort_keys=True) + "\n")
+            handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(temporary, self.folder / STATE_FILE)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
+        os.replace(temporary, self.folder / name)
+        folder = os.open(self.folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            os.fsync(folder)
         finally:
-            os.close(descriptor)
+            os.close(folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

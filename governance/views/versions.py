@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -20,16 +20,18 @@ from governance.views.acts import Refusal, check_step_up, posted_reason, refusal
 from governance.views.base import Visitor, desk_page, names_by_ref
 
 RELEASES_SHOWN = 500
+DEEPEST = 8  # steps of indentation
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One release in the lineage, with the releases that were made from it."""
+    """One release in the lineage. `depth` counts its ancestors that are shown, up to DEEPEST; `parent` is a digest."""
 
     release: Release
     live: bool
     was_live: bool
-    children: list[Node] = field(default_factory=list)
+    depth: int
+    parent: str
 
 
 @require_safe
@@ -109,18 +111,18 @@ def _page(request: HttpRequest, visitor: Visitor, task: Task, refusal: Refusal |
 
 
 def lineage(task: Task, live: str, was_live: set[str]) -> list[Node]:
-    """The newest releases of a task as trees: each under the release that it was made from."""
-    rows = (
-        Release.objects.filter(task=task)
-        .select_related("harness", "adapter")
-        .order_by("-pk")[:RELEASES_SHOWN]
-    )
-    nodes = {
-        row.pk: Node(row, row.digest == live, row.digest in was_live and row.digest != live)
-        for row in sorted(rows, key=lambda row: row.pk)
-    }
-    roots: list[Node] = []
-    for node in nodes.values():
-        parent = nodes.get(node.release.parent_id) if node.release.parent_id else None
-        (parent.children if parent else roots).append(node)
-    return roots
+    """The newest releases of a task, each below the release that it was made from, oldest first."""
+    newest = Release.objects.filter(task=task).select_related("harness", "adapter").order_by("-pk")
+    rows = {row.pk: row for row in newest[:RELEASES_SHOWN]}
+    children: dict[int | None, list[Release]] = defaultdict(list)
+    for row in rows.values():
+        children[row.parent_id if row.parent_id in rows else None].append(row)
+    nodes: list[Node] = []
+    waiting = [(root, 0) for root in children[None]]  # newest first, so that the oldest is taken first
+    while waiting:
+        row, depth = waiting.pop()
+        parent = rows[row.parent_id].digest if row.parent_id in rows else ""
+        was = row.digest in was_live and row.digest != live
+        nodes.append(Node(row, row.digest == live, was, min(depth, DEEPEST), parent))
+        waiting += [(child, depth + 1) for child in children[row.pk]]
+    return nodes

@@ -15,8 +15,8 @@ from governance.actions import grant_role
 from governance.audit.checkpoints import make_checkpoint
 from governance.models import AuditEntry, Pointer
 from governance.roles import AUDITOR
-from governance.views.versions import Node, lineage
-from tests.desk_scene import Scene, make_scene
+from governance.views.versions import DEEPEST, lineage
+from tests.desk_scene import Scene, descend, make_scene
 from tests.governance.cast import PASSWORD, REASON, World
 
 
@@ -59,20 +59,28 @@ def test_the_list_of_tasks_names_live_release_and_open_proposals(
     assert live(scene)[:12] in page
 
 
-def test_releases_hang_under_the_release_that_they_were_made_from(scene: Scene) -> None:
-    roots = lineage(scene.world.task, live(scene), {scene.seed.digest})
-
-    def shape(nodes: list[Node]) -> list[object]:
-        return [[node.release.digest, shape(node.children)] for node in nodes]
-
-    seed = scene.world.seed
+def test_releases_are_listed_below_the_release_that_they_were_made_from(scene: Scene) -> None:
+    nodes = lineage(scene.world.task, live(scene), {scene.seed.digest, live(scene)})
     cooler = scene.promoted.target
-    failed, waiting = scene.failed.target, scene.waiting.target
-    assert [node.release.digest for node in roots] == [seed.digest]
-    assert shape(roots[0].children)[0] == [
-        scene.seed.digest,
-        [[cooler, sorted([[waiting, []], [failed, []]], key=lambda one: one[0] == failed)]],
+    assert [(node.release.digest, node.depth, node.parent) for node in nodes] == [
+        (scene.world.seed.digest, 0, ""),
+        (scene.seed.digest, 1, scene.world.seed.digest),
+        (cooler, 2, scene.seed.digest),
+        (scene.waiting.target, 3, cooler),
+        (scene.failed.target, 3, cooler),
     ]
+    assert [node.live for node in nodes] == [False, False, True, False, False]
+    assert [node.was_live for node in nodes] == [False, True, False, False, False]
+
+
+def test_a_long_line_of_descent_is_shown_whole_with_bounded_indentation(scene: Scene) -> None:
+    parent = scene.seed
+    for number in range(60):
+        parent = descend(scene.world, {"main.py": ("file", b"print(%d)\n" % number)}, parent)
+    nodes = lineage(scene.world.task, live(scene), set())
+    assert len(nodes) == 65
+    assert max(node.depth for node in nodes) == DEEPEST
+    assert parent.digest[:12] in as_person(scene, "outsider").get("/tasks/digits/").content.decode()
 
 
 def test_an_operator_makes_a_former_release_live_again(scene: Scene) -> None:

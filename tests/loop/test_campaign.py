@@ -32,7 +32,7 @@ def test_a_campaign_improves_the_harness_and_ends_with_a_proposal(service: Servi
     campaign = service.run(service.campaign())
     assert campaign.status == Campaign.Status.FINISHED
     rows = list(campaign.generations.order_by("number"))
-    assert [row.verdict for row in rows][0] == Generation.Verdict.BASELINE
+    assert rows[0].verdict == Generation.Verdict.BASELINE
     assert any(row.verdict == Generation.Verdict.KEPT for row in rows)
     proposal = proposal_of(campaign)
     assert proposal.status == "ready"
@@ -215,7 +215,10 @@ def test_an_approved_release_goes_live_and_back(service: Service) -> None:
     actions.promote(proposal=proposal, reason="Approved, so it goes live.", by=service.operator)
     assert live_release(service.task).digest == proposal.target
     actions.revert(
-        key=f"release:{service.task.slug}", to_digest=before.digest, reason="Back to the seed.", by=service.operator
+        key=f"release:{service.task.slug}",
+        to_digest=before.digest,
+        reason="Back to the seed.",
+        by=service.operator,
     )
     assert live_release(service.task) == before
 

@@ -139,9 +139,12 @@ def test_public_val_keeps_what_is_better_by_more_than_one_standard_error() -> No
 
 
 @pytest.mark.parametrize(
-    ("gain", "discordance", "published"), [(0.05, 0.2, 1062), (0.10, 0.2, 264), (0.10, 0.3, 397), (0.20, 0.3, 97)]
+    ("gain", "discordance", "published"),
+    [(0.05, 0.2, 1062), (0.10, 0.2, 264), (0.10, 0.3, 397), (0.20, 0.3, 97)],
 )
-def test_hidden_items_needed_match_the_published_table(gain: float, discordance: float, published: int) -> None:
+def test_hidden_items_needed_match_the_published_table(
+    gain: float, discordance: float, published: int
+) -> None:
     assert items_needed(gain, discordance, 0.0025) == pytest.approx(published, rel=0.03)
 
 

@@ -92,7 +92,9 @@ def follow(home: Path, on_state: Any) -> None:
     raise AssertionError(f"The campaign did not end within {DEADLINE_S:.0f} s.")
 
 
-def test_workers_killed_at_every_step_and_a_lost_queue_change_nothing(service_env: Env, tmp_path: Path) -> None:
+def test_workers_killed_at_every_step_and_a_lost_queue_change_nothing(
+    service_env: Env, tmp_path: Path
+) -> None:
     calm = {**service_env, "PAWL_HOME": str(tmp_path / "calm")}
     ref = service(calm, "start", "5")
     with serving(calm):

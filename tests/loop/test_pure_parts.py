@@ -25,7 +25,11 @@ def test_an_empty_archive_has_no_parent() -> None:
 
 @pytest.mark.parametrize(
     ("spent", "word"),
-    [(Spent(wall_s=3600.0), "wall time"), (Spent(tokens=20_000_000), "tokens"), (Spent(cost_usd=10.0), r"\$10.00")],
+    [
+        (Spent(wall_s=3600.0), "wall time"),
+        (Spent(tokens=20_000_000), "tokens"),
+        (Spent(cost_usd=10.0), r"\$10.00"),
+    ],
 )
 def test_each_budget_ends_the_campaign_and_is_named(spent: Spent, word: str) -> None:
     with pytest.raises(BudgetSpent, match=word):
@@ -37,7 +41,9 @@ def test_what_is_left_of_a_budget_may_be_used() -> None:
 
 
 def test_a_contract_survives_its_json() -> None:
-    contract = Contract("t", "accuracy", True, "e", "p", "b", "search", 1, ("harness",), Budgets(generations=2))
+    contract = Contract(
+        "t", "accuracy", True, "e", "p", "b", "search", 1, ("harness",), Budgets(generations=2)
+    )
     assert Contract.from_json(contract.as_json()) == contract
 
 

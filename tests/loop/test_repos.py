@@ -14,8 +14,14 @@ from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree, with_edits
 from loop.store import Store
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-NOTE = CommitNote("Generation 1: votes = 3", "feedback:search", MOMENT, {"Campaign": "c1", "Decision": "two\nlines"})
-TREE = {"main.py": ("file", b"print(1)\n"), "bin/run.sh": ("exec", b"#!/bin/sh\n"), "prompts/a.md": ("file", b"hi")}
+NOTE = CommitNote(
+    "Generation 1: votes = 3", "feedback:search", MOMENT, {"Campaign": "c1", "Decision": "two\nlines"}
+)
+TREE = {
+    "main.py": ("file", b"print(1)\n"),
+    "bin/run.sh": ("exec", b"#!/bin/sh\n"),
+    "prompts/a.md": ("file", b"hi"),
+}
 
 
 def test_a_commit_gives_back_the_tree_and_its_trailers(tmp_path: Path) -> None:

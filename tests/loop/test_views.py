@@ -125,7 +125,7 @@ def test_a_campaign_without_generations_has_a_page(scene: Scene, viewer: Client)
 def test_a_trajectory_is_paged_by_a_hundred_steps(scene: Scene, viewer: Client) -> None:
     address = f"/rollouts/{scene.rollout.pk}/"
     first, last = text(viewer, address), text(viewer, f"{address}?page=3")
-    assert first.count('<details class="step">') == 100 and "steps 1–100 of 230" in first
+    assert first.count('<details class="step">') == 100 and "steps 1\u2013100 of 230" in first
     assert last.count('<details class="step">') == 30 and "Later steps" not in last
     assert "page 3 of 3" in text(viewer, f"{address}?page=999")
 

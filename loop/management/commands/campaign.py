@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -23,22 +24,32 @@ from loop.models import Campaign
 class Command(PawlCommand):
     """Run the loop on a task."""
 
-    help = "Start a campaign on an installed task and follow it; --list, --follow and --stop look after others."
+    help = (
+        "Start a campaign on an installed task and follow it; --list, --follow and --stop look after others."
+    )
     example = "python3 manage.py campaign digits --generations 6 --seed 1 --as oscar"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The task, the contract's budgets and who acts."""
         parser.add_argument("task", nargs="?", help="slug of an installed task")
-        parser.add_argument("--profile", help="agent profile (default: claude when a key is set, else search)")
+        parser.add_argument(
+            "--profile", help="agent profile (default: claude when a key is set, else search)"
+        )
         parser.add_argument("--seed", type=int, default=0, help="seed of the whole campaign (default 0)")
-        parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS), help="levers it may pull")
+        parser.add_argument(
+            "--levers", nargs="+", choices=LEVERS, default=list(LEVERS), help="levers it may pull"
+        )
         defaults = Budgets()
         parser.add_argument("--generations", type=int, default=defaults.generations, help="most generations")
         parser.add_argument("--wall-s", type=float, default=defaults.wall_s, help="most seconds of work")
         parser.add_argument("--tokens", type=int, default=defaults.tokens, help="most tokens")
         parser.add_argument("--cost-usd", type=float, default=defaults.cost_usd, help="most US dollars")
-        parser.add_argument("--hidden-queries", type=int, default=defaults.hidden_queries, help="most hidden queries")
-        parser.add_argument("--as", dest="username", metavar="NAME", help="an operator (asks for the password)")
+        parser.add_argument(
+            "--hidden-queries", type=int, default=defaults.hidden_queries, help="most hidden queries"
+        )
+        parser.add_argument(
+            "--as", dest="username", metavar="NAME", help="an operator (asks for the password)"
+        )
         parser.add_argument("--detach", action="store_true", help="start it and leave the work to `serve`")
         parser.add_argument("--list", action="store_true", help="list campaigns")
         parser.add_argument("--follow", metavar="REF", help="follow a campaign that was started before")
@@ -54,9 +65,11 @@ class Command(PawlCommand):
             return self._stop(options)
         campaign = _find(options["follow"]) if options["follow"] else self._start(options)
         if options["detach"]:
-            return self.emit({"campaign": campaign.ref}, f"Campaign {campaign.ref} waits for `manage.py serve`.")
+            return self.emit(
+                {"campaign": campaign.ref}, f"Campaign {campaign.ref} waits for `manage.py serve`."
+            )
         with Supervisor(Plan(reconcile=reconcile)):
-            follow(campaign, Ticker(self.stderr if self.as_json else self.stdout))
+            follow(campaign, Ticker(sys.stderr if self.as_json else sys.stdout))
         return self.emit(as_json(campaign), "\n" + table(campaign))
 
     def _start(self, options: dict[str, Any]) -> Campaign:
@@ -64,7 +77,9 @@ class Command(PawlCommand):
             raise CommandError("Name a task to run a campaign on; `manage.py tasks` lists them.")
         task = Task.objects.filter(slug=options["task"]).first()
         if task is None:
-            raise CommandError(f"There is no task {options['task']!r}; `manage.py tasks` lists the installed ones.")
+            raise CommandError(
+                f"There is no task {options['task']!r}; `manage.py tasks` lists the installed ones."
+            )
         by = sign_in(options["username"])
         check_may_install(by)
         profile = options["profile"] or default_profile()
@@ -88,7 +103,9 @@ class Command(PawlCommand):
 
     def _list(self) -> None:
         rows = [as_json(row) for row in Campaign.objects.order_by("-created_at")[:50]]
-        lines = [f"{row['campaign'][:8]}  {row['task']:<16} {row['status']:<9} {row['reason']}" for row in rows]
+        lines = [
+            f"{row['campaign'][:8]}  {row['task']:<16} {row['status']:<9} {row['reason']}" for row in rows
+        ]
         self.emit({"campaigns": rows}, "\n".join(lines) or "There are no campaigns yet.")
 
     def _stop(self, options: dict[str, Any]) -> None:
@@ -105,7 +122,9 @@ def _find(ref: str) -> Campaign:
     found = list(Campaign.objects.filter(ref__startswith=ref)[:2])
     if len(found) != 1:
         what = "more than one campaign begins" if found else "no campaign begins"
-        raise CommandError(f"{what[:1].upper()}{what[1:]} with {ref!r}; `manage.py campaign --list` shows them.")
+        raise CommandError(
+            f"{what[:1].upper()}{what[1:]} with {ref!r}; `manage.py campaign --list` shows them."
+        )
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -44,27 +45,35 @@ GENERATIONS = 5
 class Command(PawlCommand):
     """The whole circle on scikit-learn's scans of handwritten digits."""
 
-    help = "Run one governed campaign on real data with both levers; it ends with a proposal waiting for review."
+    help = (
+        "Run one governed campaign on real data with both levers; it ends with a proposal waiting for review."
+    )
     example = "python3 manage.py demo --auto-review"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to leave out or add."""
-        parser.add_argument("--harness-only", action="store_true", help="pull the harness lever only; needs no torch")
+        parser.add_argument(
+            "--harness-only", action="store_true", help="pull the harness lever only; needs no torch"
+        )
         parser.add_argument(
             "--auto-review",
             action="store_true",
             help="demonstration reviewers approve; then promote, revert, export and verify (demo data only)",
         )
         parser.add_argument("--generations", type=int, default=GENERATIONS, help=f"default {GENERATIONS}")
-        parser.add_argument("--seed", type=int, help="seed of the campaign (default: how many there were before)")
-        parser.add_argument("--profile", default="search", help="agent profile (default search: no key needed)")
+        parser.add_argument(
+            "--seed", type=int, help="seed of the campaign (default: how many there were before)"
+        )
+        parser.add_argument(
+            "--profile", default="search", help="agent profile (default search: no key needed)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Set up, run, tell."""
         prepare(demo=True)
         check_demo()
         get_backend()
-        self._ticker = Ticker(self.stderr if self.as_json else self.stdout)
+        self._ticker = Ticker(sys.stderr if self.as_json else sys.stdout)
         levers = self._levers(options["harness_only"])
         cast = make_cast()
         task = self._task(cast)
@@ -88,12 +97,12 @@ class Command(PawlCommand):
         known = Task.objects.filter(slug=TASK).first()
         if known is not None:
             return known
-        self._ticker.line("Preparing digits: 1,797 scans in four splits, and a tiny base model trained on one of them")
+        self._ticker.line(
+            "Preparing digits: 1,797 scans in four splits, and a tiny base model trained on one of them"
+        )
         return install(Path(settings.REPO) / "tasks" / TASK, cast.people["demo-operator"])
 
-    def _campaign(
-        self, task: Task, cast: Cast, levers: tuple[str, ...], options: dict[str, Any]
-    ) -> Campaign:
+    def _campaign(self, task: Task, cast: Cast, levers: tuple[str, ...], options: dict[str, Any]) -> Campaign:
         running = Campaign.objects.filter(task=task, status=Campaign.Status.RUNNING).first()
         if running is not None:
             self._ticker.line(f"Going on with campaign {running.ref[:8]}, which was interrupted")
@@ -130,9 +139,7 @@ class Command(PawlCommand):
             raise CommandError(f"The exported log at {dest} does not verify: {report.problem}")
         return dest
 
-    def _close(
-        self, campaign: Campaign, proposal: Proposal | None, cast: Cast, bundle: Path | None
-    ) -> None:
+    def _close(self, campaign: Campaign, proposal: Proposal | None, cast: Cast, bundle: Path | None) -> None:
         seconds = time.monotonic() - self._ticker.started
         data = as_json(campaign) | {
             "proposal": proposal.ref if proposal else None,
@@ -141,7 +148,9 @@ class Command(PawlCommand):
         }
         lines = ["", table(campaign), ""]
         if bundle is not None:
-            lines.append(f"The exported log is at {bundle}; check it yourself: python3 {bundle / 'verify.py'}")
+            lines.append(
+                f"The exported log is at {bundle}; check it yourself: python3 {bundle / 'verify.py'}"
+            )
         elif proposal is not None:
             lines.append(f"Proposal {proposal.ref[:8]} waits for review: {proposal.title}.")
         else:

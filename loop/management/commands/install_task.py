@@ -22,7 +22,9 @@ class Command(PawlCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The folder and who acts."""
         parser.add_argument("path", type=Path, help="the task's folder (see docs/tasks.md)")
-        parser.add_argument("--as", dest="username", metavar="NAME", help="an operator (asks for the password)")
+        parser.add_argument(
+            "--as", dest="username", metavar="NAME", help="an operator (asks for the password)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare the data, then register everything in one transaction."""

@@ -18,7 +18,7 @@ class Command(PawlCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line a task."""
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "task": task.slug,
                 "title": task.title,
@@ -33,5 +33,5 @@ class Command(PawlCommand):
             f"{row['campaigns']} campaigns  {row['title']}"
             for row in rows
         ]
-        none = "No task is installed; python3 manage.py install_task tasks/digits --as OPERATOR installs the bundled one."
+        none = "No task is installed; `manage.py install_task tasks/digits --as OPERATOR` brings the bundled one in."
         self.emit({"tasks": rows}, "\n".join(lines) or none)

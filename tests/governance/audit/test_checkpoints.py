@@ -128,8 +128,12 @@ def test_upkeep_signs_what_is_new_and_beats_once_a_silent_day(db: None, signer_h
     signed = tick(now)
     assert signed is not None and signed.size == 2
     assert tick(now) is None
+    append()
+    assert tick(now) is None
+    after_a_minute = tick(now + timedelta(minutes=1, seconds=30))
+    assert after_a_minute is not None and after_a_minute.size == 3
     beat = tick(now + timedelta(days=1, minutes=1))
-    assert beat is not None and beat.size == 3
+    assert beat is not None and beat.size == 4
     assert AuditEntry.objects.latest("seq").action == "audit.heartbeat"
 
 

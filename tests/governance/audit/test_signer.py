@@ -69,13 +69,19 @@ def test_key_and_memory_are_private_and_the_key_reads_as_a_note_key(signer: File
 
 
 def test_a_second_key_is_never_made(signer: FileSigner) -> None:
-    key = signer.key()
     with pytest.raises(AuditError, match="exists"):
         signer.create()
+    sign(signer, Tree(LEAVES), 3)
     (signer.folder / KEY_FILE).unlink()
     with pytest.raises(AuditError, match="exists"):
         signer.create()
-    assert key.name == signer.last().origin
+
+
+def test_making_the_signer_goes_on_after_it_was_killed_half_way(signer: FileSigner) -> None:
+    (signer.folder / KEY_FILE).unlink()
+    key = signer.create()
+    signer.check_ready()
+    assert signer.last().origin == key.name
 
 
 def test_without_a_key_nothing_is_ready(tmp_path: Path) -> None:
