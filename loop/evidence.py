@@ -8,13 +8,11 @@ from typing import Any
 
 from governance.models import Release
 from loop.agents.evidence import Evidence, HistoryRow, Remaining
-from loop.agents.failures import count_failures
 from loop.archive import Accepted
 from loop.catalog import read_ids
 from loop.contract import Spent
 from loop.installation import ARTIFACTS, store
 from loop.installed import tree_of
-from loop.landscapes import as_call
 from loop.models import Campaign, Generation, Rollout
 from loop.repos import Tree
 from loop.rollouts import PUBLIC_TRAIN, PUBLIC_VAL
@@ -67,7 +65,7 @@ def feedback_evidence(turn: Turn) -> Evidence:
         history=history(turn),
         landscape=Landscape(**known) if known else None,
         allowed_levers=allowed_levers(turn),
-        failures=count_failures(rollout.items, (as_call(step) for step in rollout.steps.all())),
+        failures=rollout.failures,
         training=_router_facts(turn, parent),
         metric=turn.contract.metric,
         higher_is_better=turn.contract.higher_is_better,

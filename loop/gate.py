@@ -178,9 +178,9 @@ def missingness(comparison: Comparison) -> str:
 def keeps(comparison: Comparison) -> tuple[bool, str]:
     """The public-val rule (Ladder, parameter-free): better than the parent by more than one paired standard error."""
     error = (comparison.high - comparison.low) / (2 * Z95)
-    if comparison.gain > error:
-        return True, f"{comparison.gain:+.3f} on {comparison.n} items, above one standard error ({error:.3f})"
-    return False, f"{comparison.gain:+.3f} on {comparison.n} items, within one standard error ({error:.3f})"
+    place = "above" if comparison.gain > error else "within" if comparison.gain >= -error else "below"
+    words = f"{comparison.gain:+.3f} on {comparison.n} items, {place} one standard error ({error:.3f})"
+    return comparison.gain > error, words
 
 
 def items_needed(gain: float, discordance: float, alpha: float, power: float = 0.8) -> int:

@@ -14,7 +14,7 @@ from governance.models import Release, Task, Version
 from governance.pointers import evaluator_in_force
 from loop.catalog import TaskSpec, load_task, read_ids
 from loop.errors import TaskError
-from loop.gateway import Upstream
+from loop.gateway import GatewayLimits, Upstream
 from loop.installation import ARTIFACTS, LABELS, repo_of, store
 from loop.repos import Tree, write_tree
 from loop.runtimes import MANIFEST, Runtime
@@ -89,6 +89,11 @@ def harness_folder(release: Release) -> Iterator[Path]:
         target = Path(scratch) / "harness"
         write_tree(tree_of(release.harness), target)
         yield target
+
+
+def gateway_limits(task: InstalledTask) -> GatewayLimits:
+    """The limits of one rollout's model access that the task itself sets."""
+    return GatewayLimits(max_completion_tokens=task.spec.model.max_tokens if task.spec.model else 1)
 
 
 def upstream_of(release: Release) -> Upstream | None:

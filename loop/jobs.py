@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from datetime import datetime
 
 import django_rq
+from django.utils import timezone
 
+from governance import actions
+from governance.audit import checkpoints
 from loop import training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows
 from loop.models import Campaign, TrainingJob, Verification
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
+UPKEEP_S = 60.0
 
 
 def advance(ref: str) -> None:
@@ -50,6 +56,26 @@ def reconcile() -> int:
     for queue, function, key in due:
         put(queue, function, key)
     return len(due)
+
+
+class Housekeeping:
+    """What a supervisor calls every few seconds: reconcile each time, the clock's own acts once a minute."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        reconcile()
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + UPKEEP_S
+            upkeep(timezone.now())
+
+
+def upkeep(now: datetime) -> None:
+    """What the clock does to the trusted core: proposals expire or go stale, what is new in the log is signed."""
+    actions.expire_due(now=now)
+    actions.refresh_stale()
+    checkpoints.tick(now)
 
 
 def _due() -> list[tuple[str, str, str | int]]:

@@ -110,7 +110,8 @@ class Generation(models.Model):
 
 
 class Rollout(models.Model):
-    """One run of a release's harness on one split, with its score. `items` maps item id to score.
+    """One run of a release's harness on one split, with its score. `items` maps item id to score,
+    `failures` a kind of failure to how many items failed by it.
 
     `key` names what was run (release, split, seed, evaluator): the same key is never run twice.
     """
@@ -131,6 +132,7 @@ class Rollout(models.Model):
     score = models.FloatField(null=True, blank=True)
     items = models.JSONField(default=dict)
     metrics = models.JSONField(default=dict)
+    failures = models.JSONField(default=dict)
     usage = models.JSONField(default=dict)
     outputs = models.JSONField(default=list)
     provenance = models.JSONField(default=dict)

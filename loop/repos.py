@@ -44,7 +44,7 @@ class CommitNote:
 
 
 def read_tree(folder: Path) -> Tree:
-    """The files of a folder as {path: (mode, bytes)}. Raises HarnessError for links, special files and oversize trees."""
+    """The files of a folder as {path: (mode, bytes)}. Raises HarnessError for links, devices, oversize."""
     tree: Tree = {}
     for place, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if name not in {".git", "__pycache__"})
@@ -76,7 +76,7 @@ def check_tree(tree: Tree) -> None:
 
 
 def with_edits(tree: Tree, edits: Mapping[str, str | None]) -> Tree:
-    """The tree after an agent's edits: new text for a path, None to remove it. Raises HarnessError if it is unusable."""
+    """The tree after edits (new text for a path, None removes it). Raises HarnessError when it is unusable."""
     edited = dict(tree)
     for path, text in edits.items():
         if text is None:

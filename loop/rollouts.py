@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,10 +12,13 @@ from django.db import transaction
 
 from governance.digests import json_digest
 from governance.models import Release
+from loop.agents.failures import count_failures
+from loop.catalog import read_ids
 from loop.errors import SandboxError
-from loop.gateway import GatewayLimits, GatewaySession
-from loop.installed import InstalledTask, harness_folder, runtime_by, upstream_of
+from loop.gateway import GatewaySession
+from loop.installed import InstalledTask, gateway_limits, harness_folder, runtime_by, upstream_of
 from loop.models import Campaign, Generation, Rollout, Step
+from loop.outputs import read_outputs
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.types import ModelCall, Outcome
 
@@ -25,11 +28,13 @@ PUBLIC_VAL = "public-val"
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """For whom a rollout is run: its campaign and generation, and the seed that both arms of a comparison share."""
+    """For whom a rollout is run, the seed that both arms of a comparison share, and what it may spend at most."""
 
     campaign: Campaign
     generation: Generation | None
     seed: int
+    tokens_left: int
+    cost_left_usd: float
     on_session: Callable[[GatewaySession], None] | None = None
 
 
@@ -50,7 +55,11 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
     found = Rollout.objects.filter(key=key).first()
     if found is not None:
         return found
-    limits = GatewayLimits(max_completion_tokens=task.spec.model.max_tokens if task.spec.model else 1)
+    limits = replace(
+        gateway_limits(task),
+        max_tokens=max(1, purpose.tokens_left),
+        max_cost_usd=max(0.0, purpose.cost_left_usd),
+    )
     with harness_folder(release) as harness, TemporaryDirectory(prefix="pawl-r-") as workdir:
         report = run_rollout(
             RolloutRequest(
@@ -66,23 +75,40 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
                 on_session=purpose.on_session,
             )
         )
-    if report.outcome is Outcome.SANDBOX_ERROR:
-        raise SandboxError(report.reason)
-    return _store(key, task, release, purpose, split, report)
+        if report.outcome is Outcome.SANDBOX_ERROR:
+            raise SandboxError(report.reason)
+        failures = _failures(task, split, report, Path(workdir) / "outputs") if report.score else {}
+    return _store(_Finished(key, split, report, failures), task, release, purpose)
 
 
-def _store(
-    key: str, task: InstalledTask, release: Release, purpose: Purpose, split: str, report: RolloutReport
-) -> Rollout:
-    score = report.score
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    key: str
+    split: str
+    report: RolloutReport
+    failures: dict[str, int]
+
+
+def _failures(task: InstalledTask, split: str, report: RolloutReport, outputs: Path) -> dict[str, int]:
+    """Failed items by kind, from the calls and from the outputs that the evaluator's shim has already checked."""
+    assert report.score is not None
+    schema = task.spec.outputs
+    predictions = read_outputs(
+        outputs / schema.file, schema, read_ids(task.inputs(split), task.spec.inputs_file)
+    )
+    return count_failures(report.score.items, report.calls, predictions)
+
+
+def _store(done: _Finished, task: InstalledTask, release: Release, purpose: Purpose) -> Rollout:
+    report, score = done.report, done.report.score
     with transaction.atomic():
         row, created = Rollout.objects.get_or_create(
-            key=key,
+            key=done.key,
             defaults={
                 "campaign": purpose.campaign,
                 "generation": purpose.generation,
                 "release": release,
-                "split": split,
+                "split": done.split,
                 "seed": purpose.seed,
                 "evaluator_digest": task.evaluator.digest,
                 "outcome": report.outcome,
@@ -90,6 +116,7 @@ def _store(
                 "score": score.value if score else None,
                 "items": dict(score.items) if score else {},
                 "metrics": dict(score.metrics) if score else {},
+                "failures": done.failures,
                 "usage": asdict(report.usage),
                 "outputs": [asdict(output) for output in report.outputs],
                 "provenance": {"backend": report.probe.backend, "sandbox": dict(report.probe.facts)},

@@ -46,7 +46,15 @@ class Turn:
             self.show(f"rolling out on {split}: {calls} model calls", calls)
 
         known = set(Rollout.objects.filter(campaign=self.campaign).values_list("pk", flat=True))
-        purpose = Purpose(self.campaign, self.generation, self.contract.seed, sessions.append)
+        used = Spent(**self.campaign.spent).plus(tokens=self.spent.tokens, cost_usd=self.spent.cost_usd)
+        purpose = Purpose(
+            campaign=self.campaign,
+            generation=self.generation,
+            seed=self.contract.seed,
+            tokens_left=self.contract.budgets.tokens - used.tokens,
+            cost_left_usd=self.contract.budgets.cost_usd - used.cost_usd,
+            on_session=sessions.append,
+        )
         with every(1.0, show):
             row = roll_out(self.task, release, split, purpose)
         if row.pk not in known:

@@ -22,10 +22,17 @@ from loop.contract import Contract
 from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
 from loop.errors import LoopError
 from loop.gate import Comparison, Ruling, compare, rule
-from loop.gateway import GatewayLimits
 from loop.hidden import HiddenSet, open_hidden
 from loop.installation import ARTIFACTS, store
-from loop.installed import InstalledTask, evaluation_of, harness_folder, open_task, runtime_by, upstream_of
+from loop.installed import (
+    InstalledTask,
+    evaluation_of,
+    gateway_limits,
+    harness_folder,
+    open_task,
+    runtime_by,
+    upstream_of,
+)
 from loop.leases import held
 from loop.models import HiddenQuery, Rollout, Verification
 from loop.proposal_evidence import Examined, evidence_items
@@ -105,7 +112,7 @@ def _ruling(comparison: Comparison, contract: Contract, findings: tuple[Finding,
 
 
 def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> Arm:
-    report = _roll_out(task, query, release, hidden)
+    report = run_hidden(task, release, hidden, query.campaign.seed)
     if report.score is None:
         raise LoopError(
             f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}"
@@ -118,8 +125,8 @@ def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: Hidd
     return Arm(release, report.score, stored.score)
 
 
-def _roll_out(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> RolloutReport:
-    limits = GatewayLimits(max_completion_tokens=task.spec.model.max_tokens if task.spec.model else 1)
+def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
+    """One rollout of a release on an opened hidden set, scored."""
     with harness_folder(release) as harness, TemporaryDirectory(prefix="pawl-r-") as workdir:
         return run_rollout(
             RolloutRequest(
@@ -128,8 +135,8 @@ def _roll_out(task: InstalledTask, query: HiddenQuery, release: Release, hidden:
                 inputs=hidden.inputs,
                 evaluation=evaluation_of(task.spec, task.evaluator, hidden.labels, hidden.ids),
                 upstream=upstream_of(release),
-                gateway_limits=limits,
-                seed=query.campaign.seed,
+                gateway_limits=gateway_limits(task),
+                seed=seed,
                 workdir=Path(workdir),
                 runtime=runtime_by(release.binding["runtime"]),
             )

@@ -19,15 +19,16 @@ Turn: TypeAlias = Literal["review", "promote", "acknowledge", ""]
 
 def turn_of(proposal: Proposal, visitor: Visitor, policy: Policy, now: datetime) -> Turn:
     """What this visitor could do next about a proposal whose reviews were prefetched; empty when nothing."""
-    if visitor.person.ref in proposal.excluded or proposal.lane not in policy.lanes:
+    if proposal.lane not in policy.lanes:
         return ""
     lane = policy.lane(proposal.lane)
+    may_judge = lane.role in visitor.roles and visitor.person.ref not in proposal.excluded
     if proposal.review_due:
-        return "acknowledge" if lane.role in visitor.roles else ""
+        return "acknowledge" if may_judge else ""
     if proposal.status not in DECIDABLE or (proposal.expires_at is not None and proposal.expires_at <= now):
         return ""
     if proposal.status == Status.APPROVED:
         return "promote" if visitor.roles & policy.promoter_roles else ""
     seen = {(review.person_id, review.subject_digest) for review in proposal.reviews.all()}
     reviewed = (visitor.person.pk, proposal.subject_digest) in seen
-    return "review" if lane.role in visitor.roles and not reviewed else ""
+    return "review" if may_judge and not reviewed else ""

@@ -38,10 +38,10 @@ class Command(PawlCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGINT or SIGTERM, then take the services down."""
         listener = listen(options["host"], options["port"])
-        from loop.jobs import reconcile
+        from loop.jobs import Housekeeping
 
         prepare()
-        plan = Plan(workers=() if options["no_workers"] else QUEUES, reconcile=reconcile)
+        plan = Plan(workers=() if options["no_workers"] else QUEUES, reconcile=Housekeeping())
         url = f"http://{_shown_host(options['host'])}:{listener.getsockname()[1]}/"
         signal.signal(signal.SIGTERM, _leave)
         with contextlib.suppress(KeyboardInterrupt), Supervisor(plan) as supervisor:

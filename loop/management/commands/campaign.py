@@ -17,7 +17,7 @@ from loop import campaigns
 from loop.agents.backends import default_profile, get_backend
 from loop.contract import LEVERS, Budgets
 from loop.follow import Ticker, follow, table
-from loop.jobs import reconcile
+from loop.jobs import Housekeeping
 from loop.models import Campaign
 
 
@@ -68,7 +68,7 @@ class Command(PawlCommand):
             return self.emit(
                 {"campaign": campaign.ref}, f"Campaign {campaign.ref} waits for `manage.py serve`."
             )
-        with Supervisor(Plan(reconcile=reconcile)):
+        with Supervisor(Plan(reconcile=Housekeeping())):
             follow(campaign, Ticker(sys.stderr if self.as_json else sys.stdout))
         return self.emit(as_json(campaign), "\n" + table(campaign))
 

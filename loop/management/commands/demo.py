@@ -32,7 +32,7 @@ from loop.demonstration import (
 )
 from loop.follow import Ticker, follow, table
 from loop.installation import install
-from loop.jobs import reconcile
+from loop.jobs import Housekeeping
 from loop.management.commands.campaign import as_json
 from loop.models import Campaign, HiddenQuery
 from loop.sandbox import get_backend
@@ -77,7 +77,7 @@ class Command(PawlCommand):
         levers = self._levers(options["harness_only"])
         cast = make_cast()
         task = self._task(cast)
-        with Supervisor(Plan(reconcile=reconcile)):
+        with Supervisor(Plan(reconcile=Housekeeping())):
             campaign = follow(self._campaign(task, cast, levers, options), self._ticker)
         proposal = self._proposal(campaign)
         bundle = None
