@@ -46,6 +46,19 @@ def serving(env: Env) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
+def queue_of(process: subprocess.Popen[str]) -> list[int]:
+    """The private Redis that a `serve` process started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, fields = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name == "redis-server" and int(fields.split()[1]) == process.pid:
+            found.append(int(entry.name))
+    return found
+
+
 def processes(home: Path, words: tuple[str, ...]) -> list[int]:
     """The live processes of one data home whose command line holds all these words."""
     found = []
@@ -68,10 +81,9 @@ def rows(home: Path, query: str) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
 
 
-def kill(home: Path, *words: str) -> None:
-    """SIGKILL every such process, the work horses of a worker too."""
-    pids = processes(home, words)
-    assert pids, f"no process with {words} to kill"
+def kill(pids: list[int]) -> None:
+    """SIGKILL each of them; there must be one."""
+    assert pids, "no process to kill"
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -111,11 +123,11 @@ def test_workers_killed_at_every_step_and_a_lost_queue_change_nothing(
         if step in killed or step not in (*STEPS, "verify"):
             return
         killed.append(step)
-        kill(home, "manage.py", "worker", "verify" if step == "verify" else "loop")
+        kill(processes(home, ("manage.py", "worker", "verify" if step == "verify" else "loop")))
         if step == "compare":
-            kill(home, "redis-server")
+            kill(queue_of(process))
 
-    with serving(service_env):
+    with serving(service_env) as process:
         follow(home, strike)
     assert {"roll_out", "compare", "verify"} <= set(killed)
     assert len(killed) >= 5
@@ -137,10 +149,13 @@ def test_the_web_process_killed_takes_everything_down_and_a_new_one_goes_on(serv
         try:
             follow(home, strike)
         except Struck:
+            queue = queue_of(process)
             process.kill()
             process.wait()
     deadline = time.monotonic() + 20
-    while left := processes(home, ("manage.py", "worker")) + processes(home, ("redis-server",)):
+    while left := processes(home, ("manage.py", "worker")) + [
+        pid for pid in queue if Path(f"/proc/{pid}").exists()
+    ]:
         assert time.monotonic() < deadline, f"{left} outlived the web process"
     with serving(service_env):
         follow(home, lambda step: None)
