@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance import actions
+from governance.diffs import pack
 from governance.digests import canonical_json
 from governance.models import Release
 from loop.contract import Contract, Spent
@@ -14,7 +15,6 @@ from loop.detectors import Finding
 from loop.gate import Comparison, Ruling
 from loop.installed import tree_of
 from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob
-from loop.repos import Tree
 from loop.rollouts import PUBLIC_VAL
 
 NOT_TESTED = (
@@ -50,7 +50,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
         "cost": Spent(**campaign.spent).as_json(),
         "contract": campaign.contract,
         "not_tested": list(NOT_TESTED),
-        "diff": diff_of(query.against, query.release),
+        "diff": pack(tree_of(query.against.harness), tree_of(query.release.harness)),
     }
     if query.release.adapter is not None:
         parts["adapter"] = query.release.adapter.manifest
@@ -58,28 +58,6 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
         actions.EvidenceItem(name, "application/json", canonical_json(json.loads(json.dumps(body))))
         for name, body in parts.items()
     ]
-
-
-def diff_of(old: Release, new: Release) -> dict[str, Any]:
-    """Every path that differs between two harness trees, with both sides' text, read from blobs."""
-    before, after = tree_of(old.harness), tree_of(new.harness)
-    return {
-        "files": [
-            {"path": path, "old": _side(before, path), "new": _side(after, path)}
-            for path in sorted(before.keys() | after.keys())
-            if before.get(path) != after.get(path)
-        ]
-    }
-
-
-def _side(tree: Tree, path: str) -> dict[str, Any] | None:
-    if path not in tree:
-        return None
-    mode, data = tree[path]
-    try:
-        return {"mode": mode, "text": data.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"mode": mode, "text": None, "size": len(data)}
 
 
 def _comparison(contract: Contract, examined: Examined) -> dict[str, Any]:

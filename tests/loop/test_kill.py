@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,59 +104,49 @@ def follow(home: Path, on_state: Any) -> None:
     raise AssertionError(f"The campaign did not end within {DEADLINE_S:.0f} s.")
 
 
-def test_workers_killed_at_every_step_and_a_lost_queue_change_nothing(
+class Struck(Exception):
+    """The web process is to be killed now."""
+
+
+def test_workers_queue_and_web_process_killed_at_every_step_change_nothing(
     service_env: Env, tmp_path: Path
 ) -> None:
     calm = {**service_env, "PAWL_HOME": str(tmp_path / "calm")}
-    ref = service(calm, "start", "5")
-    with serving(calm):
-        follow(tmp_path / "calm", lambda step: None)
-    undisturbed = json.loads(service(calm, "archive", ref))
-    assert undisturbed["status"] == "finished"
-    assert undisturbed["proposals"] == ["ready"]
-
     home = Path(service_env["PAWL_HOME"])
-    ref = service(service_env, "start", "5")
+    calm_ref, ref = service(calm, "start", "5"), service(service_env, "start", "5")
     killed: list[str] = []
 
     def strike(step: str) -> None:
         if step in killed or step not in (*STEPS, "verify"):
             return
         killed.append(step)
+        if step == "decide":
+            raise Struck
         kill(processes(home, ("manage.py", "worker", "verify" if step == "verify" else "loop")))
         if step == "compare":
             kill(queue_of(process))
 
-    with serving(service_env) as process:
-        follow(home, strike)
-    assert {"roll_out", "compare", "verify"} <= set(killed)
-    assert len(killed) >= 5
+    with serving(calm):
+        with serving(service_env) as process:
+            queue = queue_of(process)
+            with suppress(Struck):
+                follow(home, strike)
+        assert "decide" in killed
+        wait_until_gone(home, queue)
+        with serving(service_env) as process:
+            follow(home, strike)
+        follow(tmp_path / "calm", lambda step: None)
+    assert set(killed) >= {"roll_out", "decide", "compare", "verify"}
+    undisturbed = json.loads(service(calm, "archive", calm_ref))
+    assert (undisturbed["status"], undisturbed["proposals"]) == ("finished", ["ready"])
     assert json.loads(service(service_env, "archive", ref)) == undisturbed
 
 
-def test_the_web_process_killed_takes_everything_down_and_a_new_one_goes_on(service_env: Env) -> None:
-    home = Path(service_env["PAWL_HOME"])
-    ref = service(service_env, "start", "6")
-
-    class Struck(Exception):
-        pass
-
-    def strike(step: str) -> None:
-        if step == "compare":
-            raise Struck
-
-    with serving(service_env) as process:
-        try:
-            follow(home, strike)
-        except Struck:
-            queue = queue_of(process)
-            process.kill()
-            process.wait()
+def wait_until_gone(home: Path, queue: list[int]) -> None:
+    """Workers and queue must not outlive the web process that ran them."""
     deadline = time.monotonic() + 20
-    while left := processes(home, ("manage.py", "worker")) + [
-        pid for pid in queue if Path(f"/proc/{pid}").exists()
+    while left := [
+        *processes(home, ("manage.py", "worker")),
+        *(pid for pid in queue if Path(f"/proc/{pid}").exists()),
     ]:
         assert time.monotonic() < deadline, f"{left} outlived the web process"
-    with serving(service_env):
-        follow(home, lambda step: None)
-    assert json.loads(service(service_env, "archive", ref))["status"] == "finished"
