@@ -102,6 +102,60 @@ def accept(world: World, proposal: Proposal) -> None:
 SUMMARY = "The best accepted release of the campaign, submitted once after its last generation."
 
 
+FIXED_EVIDENCE: dict[str, Any] = {
+    "attribution": {
+        "split": "public-val",
+        "metric": METRIC,
+        "cells": [
+            {"harness": "old", "adapter": "old", "score": 0.636},
+            {"harness": "old", "adapter": "new", "score": 0.684},
+            {"harness": "new", "adapter": "old", "score": 0.696},
+            {"harness": "new", "adapter": "new", "score": 0.744},
+        ],
+    },
+    "ledger": {"used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025},
+    "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
+    "decision": {
+        "decisions": [
+            {
+                "generation": 2,
+                "lever": "harness",
+                "backend": "search",
+                "reason": "Answers vary between samples of the same scan; a vote uses that.",
+                "params": {"votes": 7, "temperature": 0.4},
+            },
+            {
+                "generation": 4,
+                "lever": "weights",
+                "backend": "search",
+                "algorithm": "grpo",
+                "reason": "The harness lever has stalled for two generations, and p = 0.62 with z = 0.31 "
+                "says that the weights can learn.",
+                "hyper": {"rank": 16, "learning_rate": 4e-4, "group": 8},
+            },
+        ]
+    },
+    "detectors": [
+        {
+            "detector": "D1 public-hidden gap",
+            "fired": False,
+            "blocks": False,
+            "detail": "public minus hidden went from +0.006 to +0.022",
+        },
+        {
+            "detector": "D5 diff rules",
+            "fired": True,
+            "blocks": False,
+            "detail": "main.py: a new import of collections",
+        },
+    ],
+    "not_tested": [
+        "Scans of another size or from another scanner.",
+        "More than one seed of the hidden run.",
+    ],
+}
+
+
 def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
     """Every piece of evidence that a release proposal carries."""
     before = 0.63
@@ -135,62 +189,50 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
             "gap_before": 0.006,
             "gap_after": 0.0215,
         },
-        "attribution": {
-            "split": "public-val",
-            "metric": METRIC,
-            "cells": [
-                {"harness": "old", "adapter": "old", "score": 0.636},
-                {"harness": "old", "adapter": "new", "score": 0.684},
-                {"harness": "new", "adapter": "old", "score": 0.696},
-                {"harness": "new", "adapter": "new", "score": 0.744},
-            ],
-        },
-        "ledger": {"used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025},
-        "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
-        "decision": {
-            "decisions": [
-                {
-                    "generation": 2,
-                    "lever": "harness",
-                    "backend": "search",
-                    "reason": "Answers vary between samples of the same scan; a vote uses that.",
-                    "params": {"votes": 7, "temperature": 0.4},
-                },
-                {
-                    "generation": 4,
-                    "lever": "weights",
-                    "backend": "search",
-                    "algorithm": "grpo",
-                    "reason": "The harness lever has stalled for two generations, and p = 0.62 with z = 0.31 "
-                    "says that the weights can learn.",
-                    "hyper": {"rank": 16, "learning_rate": 4e-4, "group": 8},
-                },
-            ]
-        },
-        "detectors": [
-            {
-                "detector": "D1 public-hidden gap",
-                "fired": False,
-                "blocks": False,
-                "detail": "public minus hidden went from +0.006 to +0.022",
-            },
-            {
-                "detector": "D5 diff rules",
-                "fired": True,
-                "blocks": False,
-                "detail": "main.py: a new import of collections",
-            },
-        ],
-        "not_tested": [
-            "Scans of another size or from another scanner.",
-            "More than one seed of the hidden run.",
-        ],
+        **FIXED_EVIDENCE,
         "adapter": {"algorithm": "grpo", "rank": 16, "base": "digits-base", "seed": 7, "steps": 60},
         "diff": diffs.pack(old, new),
     }
     return [
         EvidenceItem(name, "application/json", json.dumps(body).encode()) for name, body in bodies.items()
     ]
+
+
+CONTRACT: dict[str, Any] = {
+    "task": "digits",
+    "metric": METRIC,
+    "higher_is_better": True,
+    "levers": ["harness", "weights"],
+    "budgets": {
+        "generations": 8,
+        "wall_s": 900.0,
+        "tokens": 4_000_000,
+        "cost_usd": 1.0,
+        "hidden_queries": 20,
+    },
+    "alpha": 0.05,
+    "alpha_query": 0.0025,
+    "promotions": 1,
+    "smallest_gain": 0.02,
+    "plateau": 2,
+    "submit": "the best accepted release, once, after the last generation",
+}
+TURNS = [
+    ("", "baseline", 0.604, "accuracy of the first harness on public-val"),
+    ("harness", "discarded", 0.592, "Not better than its parent: gain -0.012, 9 wins and 12 losses."),
+    ("harness", "kept", 0.664, "Gain +0.06 over its parent: 27 wins and 12 losses, p = 0.012."),
+    ("harness", "failed", None, "HarnessError: main.py ended with exit status 1: ZeroDivisionError."),
+    ("weights", "kept", 0.724, "Gain +0.06 over its parent: 31 wins and 16 losses, p = 0.02."),
+    ("harness", "kept", 0.744, "Gain +0.02 over its parent: 18 wins and 13 losses."),
+]
+
+
+def asked_and_answered(campaign: Campaign, base: Release, candidate: Release, proposal: Proposal) -> None:
+    """One hidden query of the campaign, with the bit that came back."""
+    query = HiddenQuery.objects.create(
+        campaign=campaign, number=1, release=candidate, against=base, proposal=proposal, alpha=0.0025
+    )
+    Verification.objects.create(query=query, status="finished", bit=True)
 
 
 def running_campaign(
@@ -202,41 +244,15 @@ def running_campaign(
         task=world.task,
         profile="search",
         seed=7,
-        contract={
-            "task": "digits",
-            "metric": METRIC,
-            "higher_is_better": True,
-            "levers": ["harness", "weights"],
-            "budgets": {
-                "generations": 8,
-                "wall_s": 900.0,
-                "tokens": 4_000_000,
-                "cost_usd": 1.0,
-                "hidden_queries": 20,
-            },
-            "alpha": 0.05,
-            "alpha_query": 0.0025,
-            "promotions": 1,
-            "smallest_gain": 0.02,
-            "plateau": 2,
-            "submit": "the best accepted release, once, after the last generation",
-        },
+        contract=CONTRACT,
         contract_digest="c" * 64,
         spent={"cost_usd": 0.0, "tokens": 1_284_310, "wall_s": 212.4},
         base_release=base,
         started_by=world.cast.starter.ref,
     )
-    turns = [
-        ("", "baseline", 0.604, "accuracy of the first harness on public-val"),
-        ("harness", "discarded", 0.592, "Not better than its parent: gain -0.012, 9 wins and 12 losses."),
-        ("harness", "kept", 0.664, "Gain +0.06 over its parent: 27 wins and 12 losses, p = 0.012."),
-        ("harness", "failed", None, "HarnessError: main.py ended with exit status 1: ZeroDivisionError."),
-        ("weights", "kept", 0.724, "Gain +0.06 over its parent: 31 wins and 16 losses, p = 0.02."),
-        ("harness", "kept", 0.744, "Gain +0.02 over its parent: 18 wins and 13 losses."),
-    ]
     best = 0.604
     start = timezone.now() - timedelta(seconds=232)
-    for number, (lever, verdict, score, reason) in enumerate(turns):
+    for number, (lever, verdict, score, reason) in enumerate(TURNS):
         turn = Generation.objects.create(
             campaign=campaign,
             number=number,
@@ -265,10 +281,7 @@ def running_campaign(
         progress={"text": "rolling out on public-val: 148 of 250 items", "done": 148, "total": 250},
         started_at=timezone.now() - timedelta(seconds=12),
     )
-    query = HiddenQuery.objects.create(
-        campaign=campaign, number=1, release=candidate, against=base, proposal=proposal, alpha=0.0025
-    )
-    Verification.objects.create(query=query, status="finished", bit=True)
+    asked_and_answered(campaign, base, candidate, proposal)
     return campaign
 
 

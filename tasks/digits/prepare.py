@@ -25,7 +25,7 @@ from scans import Item, pretraining_rows, split_items
 from threadpoolctl import threadpool_limits
 
 BASE = "digits-base"
-RECIPE = Recipe(steps=180, batch=64, rate=2e-3)
+RECIPE = Recipe(steps=200, batch=64, rate=2e-3)
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -25,10 +25,10 @@ class Shape:
     """Sizes of the model; `width` is divisible by `heads`, and width / heads is even."""
 
     vocabulary: int
-    width: int = 96
+    width: int = 64
     layers: int = 2
     heads: int = 4
-    hidden: int = 256
+    hidden: int = 176
 
 
 @dataclass(frozen=True, slots=True)

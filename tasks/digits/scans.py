@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPLITS = {"pretrain": 700, "hidden": 400, "public-val": 250, "public-train": 447}
+SPLITS = {"pretrain": 400, "hidden": 400, "public-val": 250, "public-train": 747}
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 Scan = NDArray[np.int64]
 

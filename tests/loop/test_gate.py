@@ -124,10 +124,19 @@ def test_real_valued_scores_take_the_permutation_test_and_a_bootstrap_interval()
 
 def test_sign_flip_agrees_with_scipy() -> None:
     differences = np.random.default_rng(3).normal(0.2, 1.0, 40)
+
+    def gain(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray((a - b).mean(axis=axis))
+
     oracle = stats.permutation_test(
-        (differences, np.zeros(40)), lambda a, b, axis: (a - b).mean(axis=axis),
-        permutation_type="samples", alternative="greater", n_resamples=20000, rng=np.random.default_rng(5), vectorized=True,
-    )  # fmt: skip
+        (differences, np.zeros(40)),
+        gain,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=20000,
+        rng=np.random.default_rng(5),
+        vectorized=True,
+    )
     assert sign_flip(differences, 20000, 7) == pytest.approx(oracle.pvalue, abs=0.01)
 
 

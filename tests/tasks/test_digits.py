@@ -85,7 +85,7 @@ def test_the_splits_have_their_declared_sizes_and_share_no_scan(data: Path, prep
         [json.dumps(item["scan"]) for item in rows(folders(data, name)[0] / "inputs.jsonl")]
         for name in SPLITS
     ]
-    assert [len(split) for split in scans] == [task.splits[name] for name in SPLITS] == [447, 250, 400]
+    assert [len(split) for split in scans] == [task.splits[name] for name in SPLITS] == [747, 250, 400]
     pretrain = [json.dumps(item.scan.tolist()) for item in prepare.split_items(1)["pretrain"]]
     everything = [scan for split in (*scans, pretrain) for scan in split]
     assert len(everything) == len(set(everything)) == 1797
