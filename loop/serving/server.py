@@ -186,21 +186,32 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def end_when_idle(server: ModelServer, state: Path, idle_s: float) -> None:
-    """Shut the server down after `idle_s` seconds without a request.
+    """Shut the server down after `idle_s` seconds without a request, even when its state folder has been removed."""
+    while True:
+        time.sleep(max(0.05, server.asked + idle_s - time.monotonic()))
+        try:
+            idle = _still_idle(server, state, idle_s)
+        except FileNotFoundError:
+            idle = time.monotonic() - server.asked >= idle_s
+        if idle:
+            server.shutdown()
+            return
+
+
+def _still_idle(server: ModelServer, state: Path, idle_s: float) -> bool:
+    """Whether nobody asks; the state file is then removed.
 
     The state file's lock is held while deciding, so nobody who just found the server healthy loses it.
     """
-    while True:
-        time.sleep(max(0.05, server.asked + idle_s - time.monotonic()))
-        with lock_path(state).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if time.monotonic() - server.asked >= idle_s:
-                state.unlink(missing_ok=True)
-                server.shutdown()
-                return
+    with lock_path(state).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        idle = time.monotonic() - server.asked >= idle_s
+        if idle:
+            state.unlink(missing_ok=True)
+        return idle
 
 
 def lock_path(state: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -83,6 +84,12 @@ def test_a_server_that_nobody_asks_ends_by_itself(model_dir: Path, state_dir: Pa
     pid = health(ensure_server(model_dir, state_dir, idle_s=0.4))["pid"]
     assert ended(pid)
     assert not list(state_dir.glob("server-*.json"))
+
+
+def test_a_server_whose_state_folder_was_removed_ends_by_itself(model_dir: Path, state_dir: Path) -> None:
+    pid = health(ensure_server(model_dir, state_dir, idle_s=0.6))["pid"]
+    shutil.rmtree(state_dir)
+    assert ended(pid)
 
 
 def test_stopping_ends_every_server_of_the_folder_and_may_be_repeated(
