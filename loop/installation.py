@@ -98,7 +98,6 @@ def _register(folder: Path, spec: TaskSpec, parts: Parts, by: Actor) -> Task:
             reason="The seed harness is the baseline.",
             by=by,
         )
-        repo_of(task).move_live(release.harness.manifest["commit"], "")
     return task
 
 

@@ -14,6 +14,7 @@ from governance.audit import checkpoints
 from loop import training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows
+from loop.live import follow_live
 from loop.models import Campaign, TrainingJob, Verification
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
@@ -59,13 +60,14 @@ def reconcile() -> int:
 
 
 class Housekeeping:
-    """What a supervisor calls every few seconds: reconcile each time, the clock's own acts once a minute."""
+    """What a supervisor calls every few seconds: jobs and the live branches, and once a minute the clock's own acts."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     def __call__(self) -> None:
         reconcile()
+        follow_live()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + UPKEEP_S
             upkeep(timezone.now())

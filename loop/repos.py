@@ -152,6 +152,11 @@ class HarnessRepo:
                 if isinstance(blob, git.Blob)
             }
 
+    def live(self) -> str:
+        """The commit that the branch `live` is at; empty when there is none yet."""
+        with self._open() as repo:
+            return repo.heads["live"].commit.hexsha if "live" in repo.heads else ""
+
     def move_live(self, new: str, old: str) -> None:
         """Move the branch `live` from `old` (empty: it must not exist) to `new`, by compare and swap."""
         with self._open() as repo:

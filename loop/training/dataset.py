@@ -46,8 +46,10 @@ class TrainingData:
 
 
 def build_dataset(calls: Iterable[ModelCall], items: frozenset[str]) -> TrainingData:
-    """Unique (item, prompt) rows of the calls about the given public-train items, sorted by item and prompt.
+    """The first prompt of each of the given public-train items, sorted by item and prompt.
 
+    An item is what a reward is about, so each counts once: a harness that asks five times about one item does not teach
+    five times as much, and the same number of steps sees more items.
     A call without an item id, about an item that is not in `items`, that failed, or that continues a conversation (its
     prompt holds an assistant or tool turn) teaches nothing here: it is counted in `excluded` and left out.
     Raises TrainingError when nothing is left.
@@ -56,11 +58,16 @@ def build_dataset(calls: Iterable[ModelCall], items: frozenset[str]) -> Training
     excluded: Counter[str] = Counter()
     rows: dict[bytes, PromptRow] = {}
     lengths: list[int] = []
-    for call in calls:
+    taught: set[str] = set()
+    for call in sorted(calls, key=lambda call: call.index):
         reason, messages = _read(call, items)
         if reason or messages is None or call.item_id is None:
             excluded[reason] += 1
             continue
+        if call.item_id in taught:
+            excluded["about an item that is there already"] += 1
+            continue
+        taught.add(call.item_id)
         row = PromptRow(call.item_id, messages)
         rows[row.to_json()] = row
         lengths.append(_asked_length(call.request))

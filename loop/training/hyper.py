@@ -45,7 +45,7 @@ class Hyper:
 
 
 DEFAULTS: Mapping[str, Hyper] = {
-    "grpo": Hyper(),
+    "grpo": Hyper(prompts_per_step=32, lr=2e-3),
     "gspo": Hyper(loss="grpo"),
     "rloo": Hyper(steps=120, beta=0.05),
     "rejection": Hyper(steps=100, lr=2e-3),

@@ -19,6 +19,7 @@ from loop.errors import TaskError
 from loop.installation import repo_of
 from loop.installed import open_task
 from loop.leases import Lease, take
+from loop.live import follow_live
 from loop.models import ArchiveEntry, Campaign, Generation, HiddenQuery, Rollout, Verification
 from tests.loop.conftest import Service
 
@@ -214,6 +215,10 @@ def test_an_approved_release_goes_live_and_back(service: Service) -> None:
     proposal.refresh_from_db()
     actions.promote(proposal=proposal, reason="Approved, so it goes live.", by=service.operator)
     assert live_release(service.task).digest == proposal.target
+    assert proposal.release is not None
+    assert follow_live() == ["coins"]
+    assert repo_of(service.task).live() == proposal.release.harness.manifest["commit"]
+    assert follow_live() == []
     actions.revert(
         key=f"release:{service.task.slug}",
         to_digest=before.digest,

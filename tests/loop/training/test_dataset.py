@@ -15,14 +15,13 @@ from tests.loop.training.parts import model_call
 ITEMS = frozenset({"i0", "i1"})
 
 
-def test_each_item_and_prompt_counts_once_in_an_order_of_its_own() -> None:
+def test_each_item_counts_once_with_its_first_prompt_in_an_order_of_its_own() -> None:
     calls = [
         model_call(0, "i1", "x="), model_call(1, "i0", "z="), model_call(2, "i1", "x="), model_call(3, "i0", "y="),
     ]  # fmt: skip
     data = build_dataset(calls, ITEMS)
-    assert [(row.item_id, row.prompt[0]["content"]) for row in data.rows] == [
-        ("i0", "y="), ("i0", "z="), ("i1", "x="),
-    ]  # fmt: skip
+    assert [(row.item_id, row.prompt[0]["content"]) for row in data.rows] == [("i0", "z="), ("i1", "x=")]
+    assert data.excluded == {"about an item that is there already": 2}
     assert build_dataset(reversed(calls), ITEMS).rows == data.rows
 
 
