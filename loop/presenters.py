@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from loop.charts import Direction, ScorePoint, score_chart, sparkline
-from loop.models import Campaign, Generation, Rollout, Step, TrainingJob
+from loop.models import AgentCall, Campaign, Generation, Rollout, Step, TrainingJob
 
 _BUDGETS = (
     ("generations", "Generations", "count"),
@@ -119,6 +119,40 @@ def step_view(step: Step) -> StepView:
     body = step.body if isinstance(step.body, dict) else {}
     request, reply = body.get("request"), body.get("reply")
     return StepView(step, _asked(request), _answered(reply), str(body.get("error") or ""), _json(body))
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeView:
+    """One exchange with an agent's model, request and reply as text."""
+
+    call: AgentCall
+    request: str
+    reply: str
+
+
+def exchange_view(call: AgentCall) -> ExchangeView:
+    """An exchange as its page shows it."""
+    return ExchangeView(call, _json(call.request), _json(call.reply) if call.reply is not None else "")
+
+
+def decided_settings(row: Generation) -> list[tuple[str, str]]:
+    """What the decision set: tunables, or algorithm and hyper-parameters."""
+    decision = row.decision
+    chosen = [("algorithm", decision["algorithm"])] if decision.get("algorithm") else []
+    values = {**decision.get("params", {}), **decision.get("hyper", {})}
+    return chosen + [(name, _plain(value)) for name, value in sorted(values.items())]
+
+
+def compared(row: Generation) -> list[tuple[str, str]]:
+    """The paired comparison with the parent, if there was one."""
+    result = row.comparison.get("public_val")
+    if not result:
+        return []
+    return [
+        ("gain", f"{result['gain']:+.3f} ({result['low']:+.3f} to {result['high']:+.3f})"),
+        ("wins and losses", f"{result['wins']} and {result['losses']} of {result['n']}"),
+        (result["test"], f"p = {result['p']:.3g}"),
+    ]
 
 
 def used_by(rollout: Rollout) -> list[tuple[str, str]]:

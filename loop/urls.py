@@ -13,5 +13,6 @@ urlpatterns = [
     path("campaigns/running/", views.running_strip, name="running"),
     path("campaigns/<str:ref>/", views.campaign_page, name="campaign"),
     path("campaigns/<str:ref>/live/", views.campaign_live, name="campaign-live"),
+    path("campaigns/<str:ref>/generations/<int:number>/", views.generation_page, name="generation"),
     path("rollouts/<int:pk>/", views.rollout_page, name="rollout"),
 ]

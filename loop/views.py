@@ -70,6 +70,21 @@ def campaign_live(request: HttpRequest, visitor: Visitor, ref: str) -> HttpRespo
 
 @require_safe
 @desk_page
+def generation_page(request: HttpRequest, visitor: Visitor, ref: str, number: int) -> HttpResponse:
+    """One generation: its decision, every exchange with the agent's model, its comparison with the parent."""
+    row = get_object_or_404(Generation.objects.select_related("campaign"), campaign__ref=ref, number=number)
+    context = {
+        "here": "campaigns",
+        "row": row,
+        "calls": [presenters.exchange_view(call) for call in row.agent_calls.order_by("index")],
+        "settings": presenters.decided_settings(row),
+        "compared": presenters.compared(row),
+    }
+    return render(request, "loop/generation.html", context)
+
+
+@require_safe
+@desk_page
 def rollout_page(request: HttpRequest, visitor: Visitor, pk: int) -> HttpResponse:
     """One rollout with its trajectory, 100 steps a page."""
     rows = Rollout.objects.select_related("release__task", "campaign", "generation")

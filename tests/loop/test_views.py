@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from pytest_django.fixtures import Settings
 
 from governance.audit.checkpoints import init_signer
-from loop.models import Campaign, Generation
+from loop.models import AgentCall, Campaign, Generation
 from loop.presenters import step_view
 from tests.desk_scene import Scene, make_scene
 from tests.governance.cast import make_world
@@ -176,3 +176,29 @@ def test_no_page_of_the_loop_has_inline_scripts_or_styles(scene: Scene, viewer: 
     for address in ("/campaigns/", f"/campaigns/{scene.campaign.ref}/", f"/rollouts/{scene.rollout.pk}/"):
         html = text(viewer, address)
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html), address
+
+
+def test_a_generation_shows_its_decision_and_every_exchange_as_text(scene: Scene, viewer: Client) -> None:
+    turn = scene.campaign.generations.get(number=2)
+    AgentCall.objects.create(
+        generation=turn,
+        index=0,
+        role="feedback",
+        model="model-x",
+        request={"messages": [{"role": "user", "content": "<script>alert(1)</script>"}]},
+        reply={"content": "I would vote more often."},
+        prompt_tokens=1200,
+        completion_tokens=34,
+        cost_usd=0.0041,
+    )
+    page = text(viewer, f"/campaigns/{scene.campaign.ref}/generations/2/")
+    assert "See the evidence." in page and "I would vote more often." in page
+    assert "1200+34 tokens" in page and "$0.0041" in page
+    assert "<script>alert" not in page
+    assert f"/campaigns/{scene.campaign.ref}/generations/2/" in text(
+        viewer, f"/campaigns/{scene.campaign.ref}/"
+    )
+
+
+def test_a_generation_without_a_language_model_says_so(scene: Scene, viewer: Client) -> None:
+    assert "No language model was asked" in text(viewer, f"/campaigns/{scene.campaign.ref}/generations/1/")
