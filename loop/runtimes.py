@@ -131,7 +131,8 @@ def _install(requirements: Path, site: Path) -> None:
             f"{requirements} was not installed within {INSTALL_TIMEOUT_S} s; try again."
         ) from None
     if done.returncode != 0:
-        words = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        lines = done.stderr.strip().splitlines() or [f"pip ended with exit status {done.returncode}"]
+        words = [line for line in lines if line.startswith("ERROR")] or lines
         raise TaskError(f"The packages of {requirements} cannot be installed: {words[-1]}")
     compileall.compile_dir(site, quiet=2, ddir=f"/venv/{SITE_PACKAGES}")
 
