@@ -111,11 +111,11 @@ def held(model: type[models.Model], pk: int) -> Iterator[Lease | None]:
     if lease is None:
         yield None
         return
-    with every(RENEW_S, lambda: _renew(lease)):
-        try:
+    try:
+        with every(RENEW_S, lambda: _renew(lease)):
             yield lease
-        finally:
-            lease.release()
+    finally:
+        lease.release()  # after the last renewal, which would hold the row for nobody
 
 
 def _renew(lease: Lease) -> None:
