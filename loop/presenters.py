@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from loop.charts import Direction, ScorePoint, score_chart, sparkline
 from loop.models import AgentCall, Campaign, Generation, Rollout, Step, TrainingJob
 
+UNDRAWN = {"step", "total", "epoch", "time", "seconds", "attempt"}
 _BUDGETS = (
     ("generations", "Generations", "count"),
     ("wall_s", "Wall time", "seconds"),
@@ -104,7 +105,7 @@ def seconds_of(generation: Generation) -> float:
 def training_view(job: TrainingJob) -> TrainingView:
     """The job with a sparkline for each numeric metric that it reported at least twice."""
     rows = [row for row in job.metrics if isinstance(row, dict)]
-    names = sorted({key for row in rows for key in row} - {"step", "epoch", "time"})
+    names = sorted({key for row in rows for key in row} - UNDRAWN)
     lines: list[tuple[str, float, SafeString]] = []
     for name in names:
         values = [float(row[name]) for row in rows if _is_number(row.get(name))]
