@@ -61,8 +61,16 @@ class Wish:
 
 
 def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
-    """The contract: the policy's and the task's rules for this wish, with everything in force named by digest."""
+    """The contract: the policy's and the task's rules for this wish, with everything in force named by digest.
+
+    Raises TaskError for more hidden queries than the policy allows.
+    """
     policy, version = policy_in_force()
+    if wish.budgets.hidden_queries > policy.gate.hidden_queries:
+        raise TaskError(
+            f"The policy allows {policy.gate.hidden_queries} hidden queries in a campaign, not "
+            f"{wish.budgets.hidden_queries}; ask for fewer."
+        )
     gate = task.spec.gate
     alpha = float(gate.get("alpha", policy.gate.alpha))
     promotions = policy.gate.promotions

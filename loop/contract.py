@@ -19,7 +19,7 @@ class Budgets:
     wall_s: float = 3600.0
     tokens: int = 20_000_000
     cost_usd: float = 10.0
-    hidden_queries: int = 20
+    hidden_queries: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Contract:
     levers: tuple[str, ...]
     budgets: Budgets = Budgets()
     alpha: float = 0.05
-    alpha_query: float = 0.0025
+    alpha_query: float = 0.005
     promotions: int = 1
     smallest_gain: float = 0.0
     plateau: int = 2

@@ -121,6 +121,12 @@ def test_a_spent_budget_ends_the_campaign_and_names_the_budget(service: Service)
     assert "wall time" in campaign.status_reason
 
 
+def test_a_contract_with_more_hidden_queries_than_the_policy_allows_is_refused(service: Service) -> None:
+    with pytest.raises(TaskError, match="policy allows 10 hidden queries"):
+        service.campaign(hidden_queries=11)
+    assert not Campaign.objects.exists()
+
+
 def test_two_campaigns_on_one_task_do_not_run_at_once(service: Service) -> None:
     service.campaign()
     with pytest.raises(TaskError, match="already running"):

@@ -334,3 +334,9 @@ def test_the_key_goes_to_the_provider_and_is_kept_nowhere(desk: Desk) -> None:
 def test_only_public_evidence_can_be_given() -> None:
     names = set(Evidence.__dataclass_fields__)
     assert not {name for name in names if "hidden" in name or "label" in name}
+
+
+def test_weights_without_an_algorithm_take_the_routers_with_the_agents_own_settings(desk: Desk) -> None:
+    choice = {"lever": "weights", "reason": "wrong judgement", "hyper": {"steps": 7}}
+    decision = desk.decide(Say(tools=(("decide", choice),)))
+    assert (decision.algorithm, decision.hyper["steps"], decision.hyper["lora_r"]) == ("grpo", 7, 16)
