@@ -205,7 +205,7 @@ def _over(campaign: Campaign, generations: list[Generation]) -> str:
     if last.verdict == Generation.Verdict.STOPPED:
         return f"The agent stopped: {last.reason}"
     if last.number >= contract.budgets.generations:
-        return f"All {contract.budgets.generations} generations are done."
+        return f"Generation {last.number} of {contract.budgets.generations} is done."
     tail = generations[-MOST_FAILURES:]
     if len(tail) == MOST_FAILURES and all(row.verdict == Generation.Verdict.FAILED for row in tail):
         return f"{MOST_FAILURES} generations in a row failed, the last one with: {last.reason}"
