@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from django.db import transaction
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
 
 from governance.actions import create_person, grant_role, revert
 from governance.actors import Actor
-from governance.audit.checkpoints import get_signer, make_checkpoint
+from governance.audit.checkpoints import get_signer, init_signer, make_checkpoint
 from governance.audit.export import Bundle, ExportRequest, make_bundle
 from governance.models import Checkpoint
 from governance.roles import AUDITOR
-from tests.governance.cast import PASSWORD, REASON, World, promoted
+from tests.governance.cast import PASSWORD, REASON, World, make_world, promoted
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,23 @@ class Honest:
         return dict(self.bundle.files)
 
 
-@pytest.fixture
-def auditor(world: World) -> Actor:
-    """A person with the role auditor."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever reads the honest export needs the database that it was made on, also when run alone."""
+    for item in items:
+        if "honest" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.django_db)
+
+
+def make_auditor(world: World) -> Actor:
+    """Add a person with the role auditor."""
     olga = world.cast.act("olga")
     person = create_person(username="ada", password=PASSWORD, by=olga)
     grant_role(person=person, role=AUDITOR, by=olga)
     return person.actor("session")
 
 
-@pytest.fixture
-def history(world: World, auditor: Actor) -> Checkpoint:
+def make_history(world: World) -> Checkpoint:
     """A promotion, a checkpoint that the auditor keeps, then a revert."""
     proposal = promoted(world)
     kept = make_checkpoint()
@@ -47,18 +56,35 @@ def history(world: World, auditor: Actor) -> Checkpoint:
     return kept
 
 
-_made: list[Honest] = []
+@pytest.fixture
+def auditor(world: World) -> Actor:
+    """A person with the role auditor."""
+    return make_auditor(world)
 
 
 @pytest.fixture
-def honest(request: pytest.FixtureRequest) -> Honest:
-    """The honest export: made once, its bytes serve every test."""
-    if not _made:
-        history: Checkpoint = request.getfixturevalue("history")
-        auditor: Actor = request.getfixturevalue("auditor")
+def history(world: World, auditor: Actor) -> Checkpoint:
+    """A log with a promotion and a revert, and the checkpoint between them."""
+    return make_history(world)
+
+
+@pytest.fixture(scope="session")
+def honest(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Honest:
+    """The honest export: made once, in a transaction that is undone; its bytes serve every test."""
+    home = tmp_path_factory.mktemp("honest")
+    (home / "keys").mkdir()
+    undone = transaction.atomic()
+    undone._from_testcase = True  # type: ignore[attr-defined]  # as Django's test cases do: durable acts run inside
+    with django_db_blocker.unblock(), override_settings(PAWL_HOME=home), undone:
+        init_signer()
+        world = make_world()
+        auditor, history = make_auditor(world), make_history(world)
         wanted = ExportRequest(
             since=history.size, identities=True, artifacts={"adapters/one/manifest.json": b'{"rank":4}\n'}
         )
         bundle = make_bundle(by=auditor, request=wanted)
-        _made.append(Honest(bundle, history.note.encode(), str(get_signer().key())))
-    return _made[0]
+        made = Honest(bundle, history.note.encode(), str(get_signer().key()))
+        transaction.set_rollback(True)
+    return made

@@ -112,22 +112,21 @@ def test_a_filtered_export_carries_the_matching_entries_and_names_the_rest(
 def test_a_changed_verifier_is_seen_by_the_service(
     honest: Honest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = tmp_path / "bundle"
     for name, data in honest.files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(data)
-    assert verify_bundle(tmp_path).status == OK
-    (tmp_path / "verify.py").write_bytes(
-        honest.files["verify.py"].replace(b"TAMPERED, INCOMPLETE", b"OK, OK")
-    )
-    assert verify_bundle(tmp_path).status == TAMPERED
-    (tmp_path / "verify.py").unlink()
-    assert verify_bundle(tmp_path).status == INCOMPLETE
-    for path in (tmp_path / "nowhere", tmp_path / "checkpoint", tmp_path / "views"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    assert verify_bundle(folder).status == OK
+    (folder / "verify.py").write_bytes(honest.files["verify.py"].replace(b"TAMPERED, INCOMPLETE", b"OK, OK"))
+    assert verify_bundle(folder).status == TAMPERED
+    (folder / "verify.py").unlink()
+    assert verify_bundle(folder).status == INCOMPLETE
+    for path in (folder / "nowhere", folder / "checkpoint", folder / "views"):
         with pytest.raises(AuditError, match="cannot be read"):
             verify_bundle(path)
-    (tmp_path / "link").symlink_to(tmp_path / "checkpoint")
+    (folder / "link").symlink_to(folder / "checkpoint")
     with pytest.raises(AuditError, match="link"):
-        verify_bundle(tmp_path)
+        verify_bundle(folder)
 
 
 def test_a_bundle_with_another_verifier_is_refused_by_the_service_alone(tmp_path: Path) -> None:
