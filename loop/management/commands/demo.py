@@ -154,7 +154,7 @@ class Command(PawlCommand):
         elif proposal is not None:
             lines.append(f"Proposal {proposal.ref[:8]} waits for review: {proposal.title}.")
         else:
-            lines.append("No proposal came of this campaign: the table says why.")
+            lines.append(f"No proposal came of this campaign. {campaign.status_reason}")
         name = "demo-reviewer-1"
         lines.append(
             "Open the desk with `python3 manage.py serve` and sign in at http://127.0.0.1:8000/ as "
