@@ -6,13 +6,14 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from loop.errors import TaskError
+from loop.errors import TaskError, TrainingError
 from loop.outputs import FieldSpec, OutputSchema
 from loop.toml_tables import Table
+from loop.training.hyper import check_settings
 from loop.types import Limits
 
 PUBLIC_SPLITS = ("public-train", "public-val")
@@ -22,7 +23,7 @@ NEEDS = frozenset({"gpu"})
 FIELD_KINDS = ("string", "number", "integer", "boolean")
 TOP_LEVEL = frozenset({
     "id", "version", "title", "licence", "provenance", "label_secrecy", "redistributable", "needs",
-    "metric", "inputs", "outputs", "model", "splits", "limits", "gate",
+    "metric", "inputs", "outputs", "model", "splits", "limits", "gate", "training",
 })  # fmt: skip
 
 
@@ -48,7 +49,10 @@ class ModelNeed:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A validated task. `folder` holds task.toml and the code, `data` the public data, labels and models."""
+    """A validated task. `folder` holds task.toml and the code, `data` the public data, labels and models.
+
+    `training` holds the hyper-parameters that the task fixes for every weight update.
+    """
 
     id: str
     version: str
@@ -67,6 +71,7 @@ class TaskSpec:
     gate: Mapping[str, Any]
     folder: Path
     data: Path
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     def inputs(self, split: str) -> Path:
         """The folder that a harness sees as /in. Raises TaskError for a split that is not public."""
@@ -125,6 +130,7 @@ def load_task(folder: Path, data: Path | None = None) -> TaskSpec:
         gate=dict(table.table("gate", optional=True).values),
         folder=folder.resolve(),
         data=(data or folder).resolve(),
+        training=_training(table.table("training", optional=True), has_model="model" in values),
     )
 
 
@@ -210,3 +216,12 @@ def _limits(table: Table) -> Limits:
     if any(value <= 0 or not math.isfinite(value) for value in chosen.values()):
         raise table.error("", "must hold positive numbers only")
     return Limits(**chosen)
+
+
+def _training(table: Table, *, has_model: bool) -> dict[str, Any]:
+    if table.values and not has_model:
+        raise table.error("", "is of no use without a [model]; remove it or declare the model")
+    try:
+        return check_settings(table.values)
+    except TrainingError as error:
+        raise TaskError(f"{table.path}: [training]: {error}") from None

@@ -13,6 +13,7 @@ from loop.catalog import read_ids
 from loop.contract import Spent
 from loop.installation import ARTIFACTS, store
 from loop.installed import tree_of
+from loop.landscapes import training_data
 from loop.models import Campaign, Generation, Rollout
 from loop.repos import Tree
 from loop.rollouts import PUBLIC_TRAIN, PUBLIC_VAL
@@ -116,7 +117,23 @@ def _router_facts(turn: Turn, parent: Release) -> RouterFacts | None:
     ids = read_ids(turn.task.inputs(PUBLIC_TRAIN), turn.task.spec.inputs_file)
     manifest = store(ARTIFACTS).root / parent.binding["base_model"] / "manifest.json"
     parameters = json.loads(manifest.read_bytes()).get("parameters") if manifest.is_file() else None
-    return RouterFacts(train_prompts=len(ids), first_round=parent.adapter is None, parameters=parameters)
+    return RouterFacts(
+        train_prompts=len(ids),
+        first_round=parent.adapter is None,
+        parameters=parameters,
+        fixed=_fixed_hyper(turn, parent),
+    )
+
+
+def _fixed_hyper(turn: Turn, parent: Release) -> dict[str, Any]:
+    """The hyper-parameters that the task sets, and the length of answers that the harness's own calls allow."""
+    rollout = Rollout.objects.filter(campaign=turn.campaign, release=parent, split=PUBLIC_TRAIN).first()
+    if rollout is None:
+        return dict(turn.task.spec.training)
+    return {
+        **turn.task.spec.training,
+        "max_completion": training_data(turn.task, rollout).max_completion,
+    }
 
 
 def _texts(tree: Tree) -> dict[str, str]:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from governance.models import Version
 from loop.errors import TaskError
 from loop.installation import HIDDEN, store
+from loop.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def open_hidden(evaluator: Version, purpose: str, inputs_file: str) -> Iterator[
     """
     stored = store(HIDDEN).path(evaluator.manifest["hidden_commitment"])
     key = hmac.new((stored / "salt").read_bytes(), purpose.encode(), hashlib.sha256).digest()
-    with TemporaryDirectory(prefix="pawl-v-") as scratch:
-        inputs, labels = Path(scratch) / "in", Path(scratch) / "labels"
+    with scratch("hidden") as folder:
+        inputs, labels = folder / "in", folder / "labels"
         shutil.copytree(stored / "inputs", inputs)
         shutil.copytree(stored / "labels", labels)
         ids = _rekey(inputs / inputs_file, key)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from django.conf import settings
 
@@ -19,6 +18,7 @@ from loop.installation import ARTIFACTS, LABELS, repo_of, store
 from loop.repos import Tree, write_tree
 from loop.runtimes import MANIFEST, Runtime
 from loop.scoring import Evaluation
+from loop.scratch import scratch
 from loop.serving.manager import serve
 
 
@@ -85,8 +85,8 @@ def tree_of(version: Version) -> Tree:
 @contextmanager
 def harness_folder(release: Release) -> Iterator[Path]:
     """The release's harness written to a folder of its own, removed afterwards."""
-    with TemporaryDirectory(prefix="pawl-h-") as scratch:
-        target = Path(scratch) / "harness"
+    with scratch("harness") as folder:
+        target = folder / "harness"
         write_tree(tree_of(release.harness), target)
         yield target
 

@@ -53,10 +53,10 @@ def reconcile() -> int:
 
     After a lost queue or a killed worker this is all that is needed to go on.
     """
-    due = _due()
-    for queue, function, key in due:
+    acts = due()
+    for queue, function, key in acts:
         put(queue, function, key)
-    return len(due)
+    return len(acts)
 
 
 class Housekeeping:
@@ -80,7 +80,8 @@ def upkeep(now: datetime) -> None:
     checkpoints.tick(now)
 
 
-def _due() -> list[tuple[str, str, str | int]]:
+def due() -> list[tuple[str, str, str | int]]:
+    """(queue, function, key) of every act that the database says is to be done and that nobody works on."""
     open_job = ["queued", "running"]
     running = Campaign.Status.RUNNING
     return [

@@ -7,14 +7,11 @@ orphan of it) computed is refused when it tries to commit with the old fence.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +20,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from loop.errors import Fenced
+from loop.processes import is_dead, this_process
 
 LEASE = timedelta(seconds=12)
 RENEW_S = 2.0
@@ -85,23 +83,13 @@ def take(model: type[models.Model], pk: int) -> Lease | None:
 
 
 def _me() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+    return " ".join(map(str, this_process()))
 
 
 def _is_dead(holder: str) -> bool:
     """Whether the holder ran on this host and its process is gone. Elsewhere only the lease can tell."""
-    host, _, process = holder.partition(" ")
-    pid, _, started = process.partition(" ")
-    return host == socket.gethostname() and _started(int(pid)) != started
-
-
-def _started(pid: int) -> str:
-    """When the kernel started this process (clock ticks since boot); empty when there is none or only a corpse."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+    host, pid, start = holder.split(" ")
+    return is_dead(host, int(pid), start)
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def _decision(row: Generation, campaign: Campaign) -> dict[str, Any]:
         "backend": campaign.profile,
         "params": row.decision.get("params", {}),
         "algorithm": job.algorithm if job else "",
-        "hyper": row.decision.get("hyper", {}),
+        "hyper": job.spec["hyper"] if job else {},
         "score_before": row.score_before,
         "score_after": row.score_after,
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from loop.sandbox import get_backend
 from loop.sandbox.base import SandboxBackend
 from loop.sandbox.command import RELAY_PORT
 from loop.scoring import Evaluation, score_outputs
+from loop.scratch import scratch
 from loop.types import ModelCall, Mount, Outcome, OutputFile, Probe, SandboxResult, SandboxSpec, Score, Usage
 
 MAX_HARNESS_BYTES = 32 << 20
@@ -137,10 +137,10 @@ def _run(request: RolloutRequest, backend: SandboxBackend, probe: Probe) -> Roll
     outputs = request.workdir / "outputs"
     shutil.rmtree(outputs, ignore_errors=True)
     outputs.mkdir()
-    with tempfile.TemporaryDirectory(prefix="sbx-") as folder, _gateway(request, Path(folder)) as session:
+    with scratch("llm") as folder, _gateway(request, folder) as session:
         if session is not None and request.on_session is not None:
             request.on_session(session)
-        result = backend.run(_spec(request, Path(folder) / "llm.sock" if session else None), outputs)
+        result = backend.run(_spec(request, folder / "llm.sock" if session else None), outputs)
     if session is None:
         return _report(result, probe, ())
     calls = tuple(session.calls)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 
 from governance.digests import json_digest
 from governance.models import Release
 from loop.agents.failures import count_failures
 from loop.catalog import read_ids
+from loop.contract import Spent
 from loop.errors import SandboxError
 from loop.gateway import GatewaySession
 from loop.installed import InstalledTask, gateway_limits, harness_folder, runtime_by, upstream_of
 from loop.models import Campaign, Generation, Rollout, Step
 from loop.outputs import read_outputs
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
+from loop.scratch import scratch
 from loop.types import ModelCall, Outcome
 
 PUBLIC_TRAIN = "public-train"
@@ -60,7 +62,7 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
         max_tokens=max(1, purpose.tokens_left),
         max_cost_usd=max(0.0, purpose.cost_left_usd),
     )
-    with harness_folder(release) as harness, TemporaryDirectory(prefix="pawl-r-") as workdir:
+    with harness_folder(release) as harness, scratch("rollout") as workdir:
         report = run_rollout(
             RolloutRequest(
                 task=task.spec,
@@ -70,14 +72,14 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
                 upstream=upstream_of(release),
                 gateway_limits=limits,
                 seed=purpose.seed,
-                workdir=Path(workdir),
+                workdir=workdir,
                 runtime=runtime_by(release.binding["runtime"]),
                 on_session=purpose.on_session,
             )
         )
         if report.outcome is Outcome.SANDBOX_ERROR:
             raise SandboxError(report.reason)
-        failures = _failures(task, split, report, Path(workdir) / "outputs") if report.score else {}
+        failures = _failures(task, split, report, workdir / "outputs") if report.score else {}
     return _store(_Finished(key, split, report, failures), task, release, purpose)
 
 
@@ -125,7 +127,18 @@ def _store(done: _Finished, task: InstalledTask, release: Release, purpose: Purp
         )
         if created:
             Step.objects.bulk_create([_step(row, call) for call in report.calls], batch_size=500)
+            _charge(purpose, report)
     return row
+
+
+def _charge(purpose: Purpose, report: RolloutReport) -> None:
+    """Count what the rollout used where the rollout is stored: a step that is done again finds both or neither."""
+    tokens, cost_usd = report.usage.tokens, report.usage.cost_usd
+    campaign = Campaign.objects.select_for_update().get(pk=purpose.campaign.pk)
+    total = Spent(**campaign.spent).plus(tokens=tokens, cost_usd=cost_usd)
+    Campaign.objects.filter(pk=campaign.pk).update(spent=total.as_json())
+    if purpose.generation is not None:
+        Generation.objects.filter(pk=purpose.generation.pk).update(cost_usd=F("cost_usd") + cost_usd)
 
 
 def _step(row: Rollout, call: ModelCall) -> Step:

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from loop.catalog import Metric, TaskSpec
 from loop.errors import EvaluatorError, OutputRejected
 from loop.runtimes import Runtime
 from loop.sandbox.base import SandboxBackend
+from loop.scratch import scratch
 from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec, Score
 
 RESULT_FILE = "result.json"
@@ -55,8 +55,8 @@ def score_outputs(backend: SandboxBackend, evaluation: Evaluation, outputs_dir: 
         if not folder.is_dir():
             raise EvaluatorError(f"{folder} is missing; the task {evaluation.task.id} cannot be scored.")
     before = tree_digest(evaluation.evaluator_dir)
-    with tempfile.TemporaryDirectory(prefix="sbx-") as scratch:
-        order, collected = Path(scratch) / "order", Path(scratch) / "out"
+    with scratch("score") as folder:
+        order, collected = folder / "order", folder / "out"
         order.mkdir()
         collected.mkdir()
         _write_order(order, evaluation)

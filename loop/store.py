@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from governance.digests import tree_digest
 from loop.errors import TaskError
+from loop.scratch import scratch
 
 
 class Store:
@@ -24,16 +24,13 @@ class Store:
         if target.is_dir():
             return digest
         self.root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self.root))
-        try:
+        with scratch("incoming", self.root) as staging:
             shutil.copytree(source, staging / "tree", symlinks=True)
             try:
                 os.rename(staging / "tree", target)
             except OSError:
                 if not target.is_dir():
                     raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return digest
 
     def path(self, digest: str) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from governance import actions
 from governance.errors import GovernanceError
@@ -30,6 +30,7 @@ Status = TrainingJob.Status
 
 def train(pk: int) -> bool:
     """Carry out one training job; False when another worker is at it. Doing it again changes nothing."""
+    started = time.monotonic()
     with held(TrainingJob, pk) as lease:
         if lease is None:
             return False
@@ -51,7 +52,7 @@ def train(pk: int) -> bool:
             with lease.commit():
                 TrainingJob.objects.filter(pk=pk).update(status=Status.FAILED, reason=str(error))
             return True
-        _finish(job, lease, task, result)
+        _finish(job, lease, task, result, time.monotonic() - started)
         return True
 
 
@@ -78,7 +79,7 @@ def _spec(job: TrainingJob, task: InstalledTask, folder: Path) -> TrainingSpec:
         seed=contract.seed * 1000 + generation.number,
         budget_s=max(1.0, contract.budgets.wall_s - generation.campaign.spent["wall_s"]),
         out_dir=str(folder / "out"),
-        hyper={**generation.decision["hyper"], "max_completion": data.max_completion},
+        hyper=generation.decision["hyper"],
         parent_adapter_dir=str(artifacts.path(before)) if before else None,
         parent_digest=before,
         trajectory_digests=(data.trajectory_digest,),
@@ -106,11 +107,12 @@ def _run(job: TrainingJob, lease: Lease, task: InstalledTask, spec: TrainingSpec
         return run_training(spec, rewards, show, cancelled)
 
 
-def _finish(job: TrainingJob, lease: Lease, task: InstalledTask, result: TrainingResult) -> None:
+def _finish(
+    job: TrainingJob, lease: Lease, task: InstalledTask, result: TrainingResult, seconds: float
+) -> None:
     digest = store(ARTIFACTS).put(result.adapter_dir)
     parent = job.generation.parent
     assert parent is not None
-    seconds = (timezone.now() - job.created_at).total_seconds()
     with lease.commit():
         version = actions.register_version(
             kind=Version.Kind.ADAPTER,

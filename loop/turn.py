@@ -20,7 +20,7 @@ from loop.types import AgentCallRecord
 
 @dataclass
 class Turn:
-    """One step at work. `spent` and `calls` are committed with the step, or not at all."""
+    """One step at work. `spent` and `calls` are committed with the step, or not at all; rollouts count their own."""
 
     campaign: Campaign
     generation: Generation
@@ -45,8 +45,8 @@ class Turn:
             calls = sum(len(session.calls) for session in sessions)
             self.show(f"rolling out on {split}: {calls} model calls", calls)
 
-        known = set(Rollout.objects.filter(campaign=self.campaign).values_list("pk", flat=True))
-        used = Spent(**self.campaign.spent).plus(tokens=self.spent.tokens, cost_usd=self.spent.cost_usd)
+        stored = Spent(**Campaign.objects.values_list("spent", flat=True).get(pk=self.campaign.pk))
+        used = stored.plus(tokens=self.spent.tokens, cost_usd=self.spent.cost_usd)
         purpose = Purpose(
             campaign=self.campaign,
             generation=self.generation,
@@ -56,10 +56,7 @@ class Turn:
             on_session=sessions.append,
         )
         with every(1.0, show):
-            row = roll_out(self.task, release, split, purpose)
-        if row.pk not in known:
-            self.use(tokens=row.usage["tokens"], cost_usd=row.usage["cost_usd"])
-        return row
+            return roll_out(self.task, release, split, purpose)
 
     def use(self, *, tokens: int = 0, cost_usd: float = 0.0) -> None:
         """Count what was used towards the campaign's budgets."""

@@ -168,7 +168,7 @@ class Decision:
     """What an agent chose for a generation, with its reasons.
 
     For `HARNESS`, `files` maps a path of the harness tree to its new text, or to None for a removal.
-    For `WEIGHTS`, `algorithm` and `hyper` are what the router or the agent asks for.
+    For `WEIGHTS`, `algorithm` and `hyper` are what the agent asks for; once decided, all that the job runs with.
     """
 
     lever: Lever

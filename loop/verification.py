@@ -6,8 +6,6 @@ Nothing but one bit goes back to the loop. The figures go onto the proposal as e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from django.db import transaction
 
@@ -38,6 +36,7 @@ from loop.models import HiddenQuery, Rollout, Verification
 from loop.proposal_evidence import Examined, evidence_items
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
+from loop.scratch import scratch
 from loop.types import Score
 
 GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
@@ -127,7 +126,7 @@ def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: Hidd
 
 def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
     """One rollout of a release on an opened hidden set, scored."""
-    with harness_folder(release) as harness, TemporaryDirectory(prefix="pawl-r-") as workdir:
+    with harness_folder(release) as harness, scratch("rollout") as workdir:
         return run_rollout(
             RolloutRequest(
                 task=task.spec,
@@ -137,7 +136,7 @@ def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: i
                 upstream=upstream_of(release),
                 gateway_limits=gateway_limits(task),
                 seed=seed,
-                workdir=Path(workdir),
+                workdir=workdir,
                 runtime=runtime_by(release.binding["runtime"]),
             )
         )

@@ -10,12 +10,12 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from loop.errors import SandboxError
 from loop.sandbox import cgroup
 from loop.sandbox.protocol import Order, Report
+from loop.scratch import scratch
 from loop.types import Limits, Mount, Outcome, Probe, SandboxResult, SandboxSpec
 
 HERE = Path(__file__).resolve().parent
@@ -67,8 +67,8 @@ class BwrapBackend:
             )
         try:
             facts = self._facts()
-            with tempfile.TemporaryDirectory(prefix="sbx-") as folder:
-                result = self.run(SandboxSpec(("/usr/bin/true",), (), (), PROBE_LIMITS), Path(folder))
+            with scratch("probe") as folder:
+                result = self.run(SandboxSpec(("/usr/bin/true",), (), (), PROBE_LIMITS), folder)
         except SandboxError as error:
             return Probe(self.name, False, f"The sandbox does not work here: {error} ({USERNS_REMEDY}).")
         if result.outcome is not Outcome.OK:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from loop.errors import TrainingError
@@ -53,6 +53,7 @@ DEFAULTS: Mapping[str, Hyper] = {
     "ppo": Hyper(steps=160, lr=5e-4, updates=4, beta=0.05, epsilon_high=0.2),
 }
 IMPLEMENTED = frozenset(DEFAULTS)
+OPEN = frozenset(item.name for item in fields(Hyper))
 CHOICES: Mapping[str, frozenset[str]] = {
     "schedule": frozenset({"linear", "constant", "cosine"}),
     "scale_rewards": frozenset({"none", "batch", "group"}),
@@ -83,17 +84,25 @@ def resolve(algorithm: str, asked: Mapping[str, Any]) -> Hyper:
     if algorithm not in DEFAULTS:
         known = ", ".join(sorted(IMPLEMENTED))
         raise TrainingError(f"The algorithm {algorithm!r} is not implemented here; choose one of {known}.")
-    types: dict[str, type] = {
-        item.name: type(getattr(DEFAULTS[algorithm], item.name)) for item in fields(Hyper)
-    }
-    values: dict[str, Any] = asdict(DEFAULTS[algorithm])
-    for name, value in asked.items():
-        if name not in types:
+    return replace(DEFAULTS[algorithm], **_all_checked(asked, OPEN))
+
+
+def check_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters that a task fixes for whatever algorithm is chosen, checked.
+
+    Raises TrainingError for an unknown name, a wrong type or a value out of bounds. `max_completion` is not among
+    them: how long an answer may be is what the harness itself asks the model for.
+    """
+    return _all_checked(asked, OPEN - {"max_completion"})
+
+
+def _all_checked(asked: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    for name in asked:
+        if name not in known:
             raise TrainingError(
-                f"{algorithm} has no hyper-parameter {name!r}; the names are {', '.join(types)}."
+                f"There is no hyper-parameter {name!r} to set; the names are {', '.join(sorted(known))}."
             )
-        values[name] = _checked(name, value, types[name])
-    return Hyper(**values)
+    return {name: _checked(name, value, type(getattr(Hyper(), name))) for name, value in asked.items()}
 
 
 def _checked(name: str, value: Any, kind: type) -> Any:

@@ -24,7 +24,8 @@ class RouterFacts:
 
     `off_policy`: answers are long, or samples are older than the weights, or the base is a mixture of experts.
     `dense_rewards`: every step is rewarded and a critic is stable. `preferences_only`: there are ranks, no rewards.
-    `parameters` counts the base's weights, None when unknown.
+    `parameters` counts the base's weights, None when unknown. `fixed` are hyper-parameters that nobody chooses: the
+    task's own [training], and what the harness's calls determine.
     """
 
     train_prompts: int
@@ -34,6 +35,7 @@ class RouterFacts:
     dense_rewards: bool = False
     preferences_only: bool = False
     parameters: int | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def route(landscape: Landscape, facts: RouterFacts) -> Route:
     if algorithm == NONE:
         return Route(NONE, f"No weight update: {why} ({numbers}).")
     hyper = asdict(for_size(DEFAULTS[algorithm], facts.parameters))
-    return Route(algorithm, f"{algorithm}: {why} ({numbers}).", hyper)
+    return Route(algorithm, f"{algorithm}: {why} ({numbers}).", {**hyper, **facts.fixed})
 
 
 def _cannot_teach(landscape: Landscape) -> str:

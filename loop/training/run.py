@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deploy import child
 from loop.errors import TrainingError
 from loop.training.features import training_available
 from loop.training.manifest import read_finished
@@ -24,6 +25,7 @@ PASSED_ON = ("PATH", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"
 POLL_S = 0.2
 GRACE_S = 15.0
 OVERTIME_S = 60.0
+MOST_KILLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +64,39 @@ def run_training(
     out = Path(spec.out_dir)
     out.mkdir(parents=True, exist_ok=True)
     if read_finished(spec) is None:
-        _run_process(replace(spec, reward_socket=rewards.trainer_socket), on_progress, cancelled)
+        _run_processes(replace(spec, reward_socket=rewards.trainer_socket), on_progress, cancelled)
     manifest = read_finished(spec)
     if manifest is None:
         raise TrainingError(f"The trainer ended without a result: {last_words(out / 'trainer.log')}")
     return TrainingResult(out / "adapter", manifest, tuple(read_metrics(out / "metrics.jsonl")))
 
 
-def _run_process(
+def _run_processes(
     spec: TrainingSpec, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
 ) -> None:
+    """Run the trainer; one that is killed from outside is started again and goes on from its last checkpoint."""
+    for _ in range(MOST_KILLS):
+        status = _run_process(spec, on_progress, cancelled)
+        if status == 0:
+            return
+        if status != -signal.SIGKILL:
+            raise TrainingError(f"Training failed: {last_words(Path(spec.out_dir) / 'trainer.log')}")
+    raise TrainingError(
+        f"The trainer was killed {MOST_KILLS} times; give it more memory, or set a smaller micro_batch in the "
+        "task's [training]."
+    )
+
+
+def _run_process(
+    spec: TrainingSpec, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+) -> int:
+    """One trainer process, which dies with this one; returns its exit status."""
     out = Path(spec.out_dir)
     (out / "spec.json").write_text(spec.to_json())
     env = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"HOME": str(out)}
     with (out / "trainer.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "loop.training.trainer", str(out / "spec.json")],
+            child.command([sys.executable, "-m", "loop.training.trainer", str(out / "spec.json")]),
             cwd=REPO, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -85,8 +104,7 @@ def _run_process(
     finally:
         if process.poll() is None:
             end_process(process)
-    if process.returncode != 0:
-        raise TrainingError(f"Training failed: {last_words(out / 'trainer.log')}")
+    return process.returncode
 
 
 def _follow(

@@ -11,7 +11,7 @@ import sys
 import django
 
 
-def start(seed: int) -> str:
+def start(seed: int, generations: int = 4) -> str:
     """Make the home, the people and the campaign."""
     from deploy.prepare import prepare
     from governance import actions
@@ -30,7 +30,7 @@ def start(seed: int) -> str:
     actions.grant_role(person=person, role="operator", by=SETUP)
     operator = person.actor("command")
     task = install(COINS, operator)
-    return start_campaign(task, Wish("search", seed, ("harness",), Budgets(generations=4)), operator).ref
+    return start_campaign(task, Wish("search", seed, ("harness",), Budgets(generations=generations)), operator).ref
 
 
 def archive(ref: str) -> str:

@@ -1,0 +1,162 @@
+"""Campaigns whose every act is killed once: `python -m tests.loop.kill_sweep` in a data home of its own, JSON out.
+
+First a campaign runs undisturbed and its acts' points are counted (tests/loop/fuse.py). Then, from a copy of the
+same start, campaign number n is run in which every act is killed at its n-th point and begun again by a new process,
+for every n there is. Each line is {"strikes": [[act, point]], "points": {act: [point]}, "outcome": {...}}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import django
+import git
+
+from tests.loop.coins_service import start
+from tests.loop.fuse import Fuse
+
+SEED, GENERATIONS = 5, 2
+
+
+def in_child(act: Callable[[], object], fatal: int) -> tuple[bool, list[str]]:
+    """Whether a child process that did `act` was killed at point `fatal`, and the points that it passed."""
+    from django.db import connections
+
+    connections.close_all()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _do(act, Fuse(fatal, lambda what: os.write(writing, f"{what}\n".encode())))
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        points = pipe.read().splitlines()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"A worker ended with status {status}; its traceback is above.")
+    return status != 0, points
+
+
+def _do(act: Callable[[], object], fuse: Fuse) -> None:
+    status = 1
+    try:
+        fuse.light()
+        act()
+        fuse.point("end of the act")
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def next_act(ref: str) -> tuple[str, Callable[[], object]] | None:
+    """What the database says is due, as a worker does it, under a name; None when the campaign has ended."""
+    from loop import campaigns, jobs, training_work, verification
+    from loop.advance import advance_once
+    from loop.models import Campaign
+
+    due = jobs.due()
+    if not due:
+        return None
+    _, function, key = due[-1]
+    if function == "verify":
+        return "verify", lambda: verification.verify(int(key))
+    if function == "train":
+        return "train", lambda: training_work.train(int(key))
+    campaign = Campaign.objects.get(ref=ref)
+    act = campaigns.next_act(campaign)
+    name = act.generation.step if act.generation is not None else act.act.value
+    return f"{name} {campaign.generations.count() - 1}", lambda: advance_once(campaign)
+
+
+def run(ref: str, fatal: int) -> dict[str, Any]:
+    """The campaign to its end; every act is begun once by a process that dies at its point `fatal`."""
+    points: dict[str, list[str]] = {}
+    strikes = []
+    while (due := next_act(ref)) is not None:
+        name, act = due
+        killed, passed = in_child(act, 0 if name in points else fatal)
+        points.setdefault(name, passed)
+        if killed:
+            strikes.append([name, passed[-1]])
+    return {"strikes": strikes, "points": points, "outcome": outcome(ref)}
+
+
+def outcome(ref: str) -> dict[str, Any]:
+    """Everything that a killed process must not change, without moments, durations and random names."""
+    from governance.audit.verify import live_differences
+    from governance.models import AuditEntry, Proposal, Release, Version
+    from loop.installation import repo_of
+    from loop.models import ArchiveEntry, Campaign, Generation, HiddenQuery, Rollout, Verification
+
+    campaign = Campaign.objects.get(ref=ref)
+    actions = Counter(AuditEntry.objects.exclude(action="hidden.read").values_list("action", flat=True))
+    with git.Repo(repo_of(campaign.task).path) as repo:
+        branches = sorted(head.name for head in repo.heads)
+    seen = {
+        "status": campaign.status,
+        "tokens": campaign.spent["tokens"],
+        "archive": _rows(ArchiveEntry, "generation__number", "release__digest", "score", "submitted"),
+        "generations": _rows(
+            Generation, "number", "step", "verdict", "lever", "reason", "score_before", "score_after",
+            "parent__digest", "candidate__digest", "decision", "comparison",
+        ),
+        "rollouts": _rows(Rollout, "release__digest", "split", "score", "items"),
+        "releases": _rows(Release, "digest"),
+        "versions": _rows(Version, "kind", "digest"),
+        "proposals": _rows(Proposal, "status", "target"),
+        "queries": _rows(HiddenQuery, "number", "release__digest", "against__digest"),
+        "bits": _rows(Verification, "status", "bit"),
+        "log": dict(sorted(actions.items())),
+        "log differs": live_differences(),
+        "branches": branches,
+        "readable commits": [_readable(version) for version in Version.objects.filter(kind="harness")],
+        "left behind": sorted(path.name for path in Path(tempfile.gettempdir()).iterdir()),
+    }  # fmt: skip
+    return json.loads(json.dumps(seen))  # type: ignore[no-any-return]
+
+
+def _rows(model: Any, *fields: str) -> list[tuple[Any, ...]]:
+    return sorted(model.objects.values_list(*fields), key=str)
+
+
+def _readable(version: Any) -> bool:
+    """Whether the commit of a version still is the tree that its digest names."""
+    from loop.installed import tree_of
+    from loop.repos import digest_of
+
+    return digest_of(tree_of(version)) == version.digest
+
+
+def main() -> None:
+    """One line of JSON for the undisturbed campaign and one for each n."""
+    from django.db import connections
+
+    home = Path(os.environ["PAWL_HOME"])
+    ref = start(SEED, GENERATIONS)
+    connections.close_all()
+    template = home.with_name("template")
+    shutil.copytree(home, template, symlinks=True)
+    calm = run(ref, 0)
+    print(json.dumps(calm), flush=True)
+    for fatal in range(1, max(map(len, calm["points"].values())) + 1):
+        connections.close_all()
+        shutil.rmtree(home)
+        shutil.copytree(template, home, symlinks=True)
+        print(json.dumps(run(ref, fatal)), flush=True)
+
+
+if __name__ == "__main__":
+    django.setup()
+    sys.exit(main())
