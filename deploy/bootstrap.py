@@ -30,6 +30,7 @@ EXTRAS = ("train", "dev")
 SIZES_MB = {"core": 510, "train": 1330, "dev": 300}  # on disk, with a CPU build of torch
 
 _ALSO_TRAIN_IF_INSTALLED = frozenset({"campaign", "serve", "worker"})
+_BROWSER_TESTS = REPO / "tests" / "browser"
 _WITH_SYSTEM = {
     "demo": system.RUNTIME,
     "serve": system.RUNTIME,
@@ -40,7 +41,6 @@ _WITH_SYSTEM = {
     "rollout": (system.BUBBLEWRAP,),
     "preflight": (system.BUBBLEWRAP,),
     "lint": (system.GIT,),
-    "test": system.ALL,
 }
 
 
@@ -88,9 +88,22 @@ def programs_for(args: list[str]) -> tuple[system.Program, ...]:
     """The system programs that the command line needs; none to show help, fewer for a part of the tests."""
     if not args or {"-h", "--help"} & set(args):
         return ()
-    if args[0] == "test" and ("--fast" in args or any(not arg.startswith("-") for arg in args[1:])):
-        return system.RUNTIME
+    if args[0] == "test":
+        return _programs_for_tests(args[1:])
     return _WITH_SYSTEM.get(args[0], ())
+
+
+def _programs_for_tests(args: list[str]) -> tuple[system.Program, ...]:
+    """All for all tests; of named ones the browser only where one of the paths holds or is a browser test."""
+    paths = [Path(arg.partition("::")[0]) for arg in args if not arg.startswith("-")]
+    if "--fast" in args:
+        return system.RUNTIME
+    if not paths:
+        return system.ALL
+    named = [(REPO / path).resolve() for path in paths]
+    if any(path.is_relative_to(_BROWSER_TESTS) or _BROWSER_TESTS.is_relative_to(path) for path in named):
+        return (*system.RUNTIME, system.CHROMIUM)
+    return system.RUNTIME
 
 
 def wanted_digests(extras: tuple[str, ...]) -> dict[str, str]:

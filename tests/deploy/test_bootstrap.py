@@ -58,6 +58,14 @@ def test_only_the_whole_test_run_needs_a_browser_and_postgresql() -> None:
     assert bootstrap.programs_for(["test", "tests/deploy"]) == system.RUNTIME
 
 
+@pytest.mark.parametrize(
+    "path", ["tests", "tests/browser", "tests/browser/test_desk.py::test_x", "./tests/browser/"]
+)
+def test_tests_in_a_browser_need_one_however_they_are_named(path: str) -> None:
+    assert system.CHROMIUM in bootstrap.programs_for(["test", path, "--no-lint"])
+    assert system.CHROMIUM not in bootstrap.programs_for(["test", path, "--fast"])
+
+
 def test_nothing_that_runs_untrusted_code_starts_without_bubblewrap() -> None:
     for command in ("demo", "campaign", "rollout", "verify", "preflight", "serve", "worker", "test"):
         assert system.BUBBLEWRAP in bootstrap.programs_for([command]), command

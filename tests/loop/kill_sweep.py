@@ -22,10 +22,10 @@ from typing import Any
 import django
 import git
 
-from tests.loop.coins_service import start
 from tests.loop.fuse import Fuse
+from tests.loop.real_service import coins, next_act
 
-SEED, GENERATIONS = 5, 2
+SEED, GENERATIONS = 6, 2
 
 
 def in_child(act: Callable[[], object], fatal: int) -> tuple[bool, list[str]]:
@@ -58,26 +58,6 @@ def _do(act: Callable[[], object], fuse: Fuse) -> None:
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def next_act(ref: str) -> tuple[str, Callable[[], object]] | None:
-    """What the database says is due, as a worker does it, under a name; None when the campaign has ended."""
-    from loop import campaigns, jobs, training_work, verification
-    from loop.advance import advance_once
-    from loop.models import Campaign
-
-    due = jobs.due()
-    if not due:
-        return None
-    _, function, key = due[-1]
-    if function == "verify":
-        return "verify", lambda: verification.verify(int(key))
-    if function == "train":
-        return "train", lambda: training_work.train(int(key))
-    campaign = Campaign.objects.get(ref=ref)
-    act = campaigns.next_act(campaign)
-    name = act.generation.step if act.generation is not None else act.act.value
-    return f"{name} {campaign.generations.count() - 1}", lambda: advance_once(campaign)
 
 
 def run(ref: str, fatal: int) -> dict[str, Any]:
@@ -143,8 +123,11 @@ def main() -> None:
     """One line of JSON for the undisturbed campaign and one for each n."""
     from django.db import connections
 
+    from loop.sandbox import get_backend
+
     home = Path(os.environ["PAWL_HOME"])
-    ref = start(SEED, GENERATIONS)
+    get_backend()  # once for all workers: a sandbox that was tried is not tried again
+    ref = coins(SEED, GENERATIONS)
     connections.close_all()
     template = home.with_name("template")
     shutil.copytree(home, template, symlinks=True)
