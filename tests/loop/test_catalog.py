@@ -31,6 +31,34 @@ def test_a_task_with_a_model_and_prepared_data_points_there(tmp_path: Path) -> N
     assert task.evaluator == tmp_path / "task" / "evaluator"
 
 
+MODEL = '\n[model]\nbase = "tiny-base"\nmax_tokens = 8\n'
+
+
+def test_a_task_may_fix_hyper_parameters_of_its_weight_updates(tmp_path: Path) -> None:
+    toml = TASK_TOML + MODEL + "[training]\nsteps = 20\nlr = 1\nschedule = 'constant'\n"
+    with pytest.raises(TaskError, match=r"\[training\]: The hyper-parameter lr must lie in"):
+        load_task(write_task(tmp_path / "wrong", toml=toml))
+    task = load_task(write_task(tmp_path / "right", toml=toml.replace("lr = 1", "lr = 0.01")))
+    assert task.training == {"steps": 20, "lr": 0.01, "schedule": "constant"}
+    assert load_task(write_task(tmp_path / "none")).training == {}
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        (MODEL + "[training]\nspeed = 3\n", r"task.toml: \[training\]: There is no hyper-parameter 'speed'"),
+        (MODEL + "[training]\nmax_completion = 3\n", "no hyper-parameter 'max_completion'"),
+        (MODEL + "[training]\nsteps = 'many'\n", "steps must be of type int"),
+        ("[training]\nsteps = 20\n", r"training is of no use without a \[model\]"),
+    ],
+)
+def test_wrong_settings_for_weight_updates_are_refused_with_one_sentence(
+    tmp_path: Path, toml: str, sentence: str
+) -> None:
+    with pytest.raises(TaskError, match=sentence):
+        load_task(write_task(tmp_path, toml=TASK_TOML + toml))
+
+
 def test_infinite_metric_ranges_are_allowed(tmp_path: Path) -> None:
     toml = TASK_TOML.replace("range = [0.0, 1.0]", "range = [-inf, 1.0]\nitem_range = [0.0, inf]")
     metric = load_task(write_task(tmp_path, toml=toml)).metric

@@ -18,6 +18,7 @@ from loop.agents.evidence import Evidence, Remaining
 from loop.agents.feedback import decide
 from loop.agents.meta import first_harness
 from loop.errors import BudgetSpent, ProviderError, Refused
+from loop.training.router import RouterFacts
 from loop.types import AgentCallRecord, Decision, Landscape, Lever
 from tests.loop.agents.samples import MAIN, evidence
 from tests.loop.fake_providers import Drop, FakeProvider, Fault, Say, Step, fake_provider
@@ -340,3 +341,16 @@ def test_weights_without_an_algorithm_take_the_routers_with_the_agents_own_setti
     choice = {"lever": "weights", "reason": "wrong judgement", "hyper": {"steps": 7}}
     decision = desk.decide(Say(tools=(("decide", choice),)))
     assert (decision.algorithm, decision.hyper["steps"], decision.hyper["lora_r"]) == ("grpo", 7, 16)
+
+
+def test_what_the_task_and_the_harness_fix_is_above_what_an_agent_asks_for(desk: Desk) -> None:
+    choice = {
+        "lever": "weights",
+        "reason": "wrong judgement",
+        "algorithm": "rloo",
+        "hyper": {"steps": 7, "lr": 1e-3},
+    }
+    training = RouterFacts(train_prompts=400, fixed={"steps": 20, "max_completion": 8})
+    decision = desk.decide(Say(tools=(("decide", choice),)), training=training)
+    assert (decision.hyper["steps"], decision.hyper["max_completion"], decision.hyper["lr"]) == (20, 8, 1e-3)
+    assert decision.hyper["beta"] == 0.05

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,30 @@ def test_a_job_killed_without_warning_ends_with_the_same_adapter(
     result = run_training(spec, rewards, lambda _: None)
     assert result.manifest["adapter_digest"] == plain[1].manifest["adapter_digest"]
     assert [row["step"] for row in result.metrics] == list(range(1, 15))
+
+
+def test_a_trainer_that_is_killed_each_time_fails_the_job_with_a_remedy(
+    base: Path, rewards: RewardServer, tmp_path: Path
+) -> None:
+    ended = threading.Event()
+
+    def kill_each() -> None:
+        while not ended.wait(0.01):
+            for children in Path("/proc/self/task").glob("*/children"):
+                for child in children.read_text().split():
+                    with suppress(OSError):
+                        if b"loop.training.trainer" in Path(f"/proc/{child}/cmdline").read_bytes():
+                            os.kill(int(child), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_each)
+    killer.start()
+    try:
+        with pytest.raises(TrainingError, match="killed 4 times; give it more memory"):
+            run_training(training_spec(tmp_path, base, HYPER), rewards, lambda _: None)
+    finally:
+        ended.set()
+        killer.join()
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_an_adapter_is_continued_by_another_algorithm_and_a_cancel_leaves_nothing(
