@@ -1,4 +1,4 @@
-"""What a campaign on the task `letters` counts, and the settings that it shows for a weight update: those it runs with."""
+"""What a campaign on the task `letters` counts, and the settings that it shows for a weight update."""
 
 from __future__ import annotations
 
