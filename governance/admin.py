@@ -197,7 +197,7 @@ class TaskAdmin(ReadingRoom):
 
 @admin.register(models.Person)
 class PersonAdmin(ReadingRoom):
-    """People; their roles are acts of an evaluator owner (`manage.py people`)."""
+    """People; evaluator owners decide about their roles (`manage.py people`)."""
 
     list_display = ("__str__", "ref", moment("created_at", "added (UTC)"))
     list_select_related = ("user",)
@@ -211,6 +211,19 @@ class RoleGrantAdmin(ReadingRoom):
     list_display = ("person", "role", "granted_by", moment("granted_at", "given (UTC)"))
     list_filter = ("role",)
     list_select_related = ("person__user",)
+
+
+@admin.register(models.Halt)
+class HaltAdmin(ReadingRoom):
+    """Every use of the stop switch."""
+
+    list_display = (
+        "__str__",
+        moment("stopped_at", "stopped (UTC)"),
+        moment("resumed_at", "resumed (UTC)"),
+        "reason",
+    )
+    ordering = ("-stopped_at",)
 
 
 @admin.register(models.AuditEntry)

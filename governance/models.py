@@ -66,13 +66,14 @@ class Task(models.Model):
 
 
 class Version(models.Model):
-    """One immutable harness, adapter, evaluator or policy, known by its digest."""
+    """One immutable harness, adapter, evaluator, policy or roster (who holds which role), known by its digest."""
 
     class Kind(models.TextChoices):
         HARNESS = "harness"
         ADAPTER = "adapter"
         EVALUATOR = "evaluator"
         POLICY = "policy"
+        ROSTER = "roster"
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     digest = models.CharField(max_length=DIGEST)
@@ -97,8 +98,9 @@ class Version(models.Model):
                 name="one_taskless_version_per_digest",
             ),
             models.CheckConstraint(
-                condition=Q(kind="policy", task__isnull=True) | (~Q(kind="policy") & Q(task__isnull=False)),
-                name="policy_has_no_task",
+                condition=Q(kind__in=["policy", "roster"], task__isnull=True)
+                | (~Q(kind__in=["policy", "roster"]) & Q(task__isnull=False)),
+                name="policy_and_roster_have_no_task",
             ),
         ]
 
@@ -131,7 +133,7 @@ class Release(models.Model):
 
 
 class Pointer(models.Model):
-    """What is in force under a key: `release:<task>`, `evaluator:<task>` or `policy`. Moved by compare and swap."""
+    """What is in force under a key (governance/pointers.py names the keys). Moved by compare and swap."""
 
     key = models.CharField(max_length=100, unique=True)
     digest = models.CharField(max_length=DIGEST)
@@ -174,7 +176,8 @@ class Proposal(models.Model):
     `subject` is everything the approval binds (AUDIT: release parts, base, epoch, policy, evidence root);
     `subject_digest` is its digest, what people approve and what is promoted. `excluded` lists the refs of those
     who do not count towards the approval (starter, proposer, last pusher). `key` is the pointer it would move,
-    `target` the digest it would set, `base` the digest it expects to replace.
+    `target` the digest it would set, `base` the digest it expects to replace. What broke the glass goes back by itself
+    at `reverts_at` unless it was reviewed (`review_due`) before.
     """
 
     class Kind(models.TextChoices):
@@ -182,6 +185,8 @@ class Proposal(models.Model):
         REVERT = "revert"
         EVALUATOR = "evaluator"
         POLICY = "policy"
+        ROLES = "roles"
+        BREAK_GLASS = "break_glass"
 
     ref = models.CharField(max_length=36, unique=True)
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -206,6 +211,7 @@ class Proposal(models.Model):
     proposed_by = models.CharField(max_length=64)
     status_reason = models.TextField(blank=True)
     review_due = models.BooleanField(default=False)
+    reverts_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
     ready_at = models.DateTimeField(null=True, blank=True)
@@ -294,6 +300,30 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verdict} by {self.person}"
+
+
+class Halt(models.Model):
+    """The stop switch, thrown by one person over one task (its slug) or over everything (an empty `scope`).
+
+    Open until two different people asked to resume: their refs are in `resumed_by`.
+    """
+
+    scope = models.CharField(max_length=64, blank=True)
+    reason = models.TextField()
+    stopped_by = models.CharField(max_length=64)
+    stopped_at = models.DateTimeField(default=timezone.now)
+    resumed_by = models.JSONField(default=list)
+    resumed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["scope"], condition=Q(resumed_at__isnull=True), name="one_open_halt_per_scope"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"stop of {self.scope or 'everything'}"
 
 
 class AuditEntry(models.Model):

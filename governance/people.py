@@ -6,8 +6,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from governance.actors import Actor
 from governance.errors import NotAllowed
-from governance.models import Person, RoleGrant
-from governance.roles import OWNER
+from governance.models import Person
+from governance.pointers import ROSTER_KEY, current
 
 
 def person_of(by: Actor) -> Person:
@@ -40,5 +40,5 @@ def person_named(username: str) -> Person:
 
 
 def in_setup() -> bool:
-    """Whether this instance is still being set up: as long as nobody is an evaluator owner."""
-    return not RoleGrant.objects.filter(role=OWNER).exists()
+    """Whether this instance is still being set up: until a second evaluator owner puts the first roster in force."""
+    return current(ROSTER_KEY) is None

@@ -8,6 +8,7 @@ from governance.errors import BadInput
 from governance.models import Pointer, Release, Task, Version
 
 POLICY_KEY: Final = "policy"
+ROSTER_KEY: Final = "roster"
 
 
 def release_key(task: Task) -> str:
@@ -21,16 +22,16 @@ def evaluator_key(task: Task) -> str:
 
 
 def kind_of(key: str) -> str:
-    """`release`, `evaluator` or `policy`. Raises BadInput for a key that is none of them."""
+    """`release`, `evaluator`, `policy` or `roster`. Raises BadInput for a key that is none of them."""
     kind, _, slug = key.partition(":")
-    if (kind in {"release", "evaluator"} and slug) or key == POLICY_KEY:
+    if (kind in {"release", "evaluator"} and slug) or key in {POLICY_KEY, ROSTER_KEY}:
         return kind
-    raise BadInput(f"{key!r} is no pointer; keys are release:<task>, evaluator:<task> and policy.")
+    raise BadInput(f"{key!r} is no pointer; keys are release:<task>, evaluator:<task>, policy and roster.")
 
 
 def task_of(key: str) -> Task | None:
-    """The task a key belongs to (None for the policy). Raises BadInput when that task is not installed."""
-    if kind_of(key) == "policy":
+    """The task a key belongs to (None for policy and roster). Raises BadInput when that task is not installed."""
+    if kind_of(key) in {"policy", "roster"}:
         return None
     slug = key.partition(":")[2]
     task = Task.objects.filter(slug=slug).first()

@@ -12,11 +12,30 @@ from typing import Any, Final
 from governance.errors import BadInput
 from governance.models import Version
 from governance.pointers import POLICY_KEY, current_digest
-from governance.roles import OWNER, ROLES
+from governance.roles import OPERATOR, OWNER, ROLES
 
 BUNDLED: Final = Path(__file__).parent / "policies"
-LANES: Final = ("harness", "harness_outside", "adapter", "evaluator", "policy", "revert")
-OWNED_LANES: Final = frozenset({"evaluator", "policy"})
+LANES: Final = (
+    "harness",
+    "harness_outside",
+    "adapter",
+    "evaluator",
+    "policy",
+    "roles",
+    "revert",
+    "break_glass",
+)
+OWNED_LANES: Final = frozenset({"evaluator", "policy", "roles"})
+# What a policy version from before these lanes and tables existed is read as.
+LATER: Final[Mapping[str, Any]] = {
+    "roles": {"count_after_hours": 24},
+    "break_glass": {"hours": 4, "min_reason": 40},
+    "inbox": {"most_waiting": 20},
+}
+LATER_LANES: Final[Mapping[str, Any]] = {
+    "roles": {"approvals": 2, "role": OWNER, "cooling_off_hours": 24, "evidence": ["diff"]},
+    "break_glass": {"approvals": 2, "role": OPERATOR},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,14 @@ class GateDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """What broke the glass goes back after `lasts` unless reviewed; its reason has `min_reason` characters."""
+
+    lasts: timedelta
+    min_reason: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules, as people approved them."""
 
@@ -61,6 +88,9 @@ class Policy:
     lanes: Mapping[str, Lane]
     envelope: Envelope
     gate: GateDefaults
+    roles_count_after: timedelta
+    break_glass: BreakGlass
+    most_waiting: int
 
     def lane(self, name: str) -> Lane:
         """The lane of this name. Raises BadInput for an unknown one."""
@@ -75,12 +105,16 @@ def parse_policy(text: str) -> Policy:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"The policy is not valid TOML: {error}.") from error
-    known = {"name", "version", "approvals", "promotion", "lanes", "envelope", "gate"}
+    known = {"name", "version", "approvals", "promotion", "lanes", "envelope", "gate", *LATER}
+    raw = {**LATER, **raw}
     _refuse_unknown("the policy", raw, known)
     approvals = _Table("approvals", raw, {"expire_hours", "proposal_expire_hours", "min_reason"})
     promotion = _Table("promotion", raw, {"roles"})
     envelope = _Table("envelope", raw, {"paths", "max_changed_lines"})
     gate = _Table("gate", raw, {"alpha", "hidden_queries", "promotions", "smallest_gain"})
+    roles = _Table("roles", raw, {"count_after_hours"})
+    glass = _Table("break_glass", raw, {"hours", "min_reason"})
+    inbox = _Table("inbox", raw, {"most_waiting"})
     top = _Table("", {"": raw}, known)
     return Policy(
         name=top.text("name"),
@@ -97,6 +131,11 @@ def parse_policy(text: str) -> Policy:
             promotions=gate.whole("promotions", low=1),
             smallest_gain=gate.number("smallest_gain", low=0),
         ),
+        roles_count_after=timedelta(hours=roles.number("count_after_hours", low=1)),
+        break_glass=BreakGlass(
+            timedelta(hours=glass.number("hours", low=0.1, high=24)), glass.whole("min_reason", low=40)
+        ),
+        most_waiting=inbox.whole("most_waiting", low=1),
     )
 
 
@@ -130,6 +169,7 @@ def policy_facts() -> dict[str, str] | None:
 
 
 def _lanes(raw: Any) -> dict[str, Lane]:
+    raw = {**LATER_LANES, **raw} if isinstance(raw, dict) else raw
     if not isinstance(raw, dict) or set(raw) != set(LANES):
         raise BadInput(f"The policy must have exactly these lanes: {', '.join(LANES)}.")
     return {name: _lane(name, raw) for name in LANES}
@@ -144,7 +184,7 @@ def _lane(name: str, lanes: dict[str, Any]) -> Lane:
     hours = table.number("cooling_off_hours", low=1 if owned else 0, default=None if owned else 0)
     return Lane(
         name=name,
-        approvals=table.whole("approvals", low=2 if owned else 1),
+        approvals=table.whole("approvals", low=2 if owned or name == "break_glass" else 1),
         role=role,
         cooling_off=timedelta(hours=hours),
         evidence=table.texts("evidence", default=()),

@@ -18,8 +18,8 @@ ROLES: Final = (VIEWER, REVIEWER, OWNER, OPERATOR, AUDITOR)
 MEANING: Final = {
     VIEWER: "reads everything that is not hidden",
     REVIEWER: "reviews releases",
-    OWNER: "reviews evaluator and policy changes and gives roles to others",
-    OPERATOR: "promotes approved proposals, reverts, installs tasks",
+    OWNER: "decides about evaluators, policies and roles",
+    OPERATOR: "promotes approved proposals, reverts, stops, installs tasks",
     AUDITOR: "reads and exports the audit log",
 }
 

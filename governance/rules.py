@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from governance.actors import SETUP, VERIFIER, Actor
 from governance.errors import NotAllowed
-from governance.models import Person, Proposal, Review
+from governance.models import Halt, Person, Proposal, Review, RoleGrant
 from governance.people import in_setup, person_of
 from governance.policy import Lane, Policy, policy_in_force
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, roles_of
@@ -48,11 +48,57 @@ def check_signed_in(by: Actor) -> Person:
 
 
 def check_role(by: Actor, roles: Iterable[str]) -> Person:
-    """Raises NotAllowed unless a signed-in person holds one of the roles."""
+    """Raises NotAllowed unless a signed-in person holds one of the roles, and holds it long enough to decide."""
     person = check_signed_in(by)
     wanted = sorted(roles)
-    if roles_of(person).isdisjoint(wanted):
+    held = roles_of(person) & set(wanted)
+    if not held:
         raise NotAllowed(f"This needs the role {' or '.join(wanted)}; {person} does not hold it.")
+    if held.isdisjoint(counting_roles(person, timezone.now())):
+        first = person.grants.filter(role__in=held).earliest("granted_at")
+        counts = first.granted_at + policy_in_force()[0].roles_count_after
+        raise NotAllowed(
+            f"{person} holds the role {first.role} for too short a time; it counts from {minute(counts)}."
+        )
+    return person
+
+
+def counting_roles(person: Person, now: datetime) -> frozenset[str]:
+    """The roles that let this person decide: given during the set-up, or old enough by the policy."""
+    if not person.user.is_active:
+        return frozenset()
+    return frozenset(grant.role for grant in person.grants.all() if _counts(grant, now))
+
+
+def _counts(grant: RoleGrant, now: datetime) -> bool:
+    if grant.granted_by == SETUP.ref:
+        return True
+    return grant.granted_at + policy_in_force()[0].roles_count_after <= now
+
+
+def check_not_stopped(scope: str) -> None:
+    """Raises NotAllowed while the stop switch is thrown over this task (its slug) or over everything."""
+    halt = Halt.objects.filter(resumed_at__isnull=True, scope__in={"", scope}).order_by("scope").first()
+    if halt is not None:
+        over = f"The task {halt.scope}" if halt.scope else "Everything"
+        raise NotAllowed(
+            f"{over} was stopped on {minute(halt.stopped_at)} ({halt.reason}); two people can resume it: "
+            "manage.py resume."
+        )
+
+
+def check_may_stop(by: Actor) -> Person:
+    """Raises NotAllowed unless a reviewer, an operator or an owner acts: one person is enough to stop."""
+    return check_role(by, {REVIEWER, OPERATOR, OWNER})
+
+
+def check_may_resume(halt: Halt, by: Actor) -> Person:
+    """Raises NotAllowed unless an operator or an owner acts, each once: it takes two different people."""
+    person = check_role(by, {OPERATOR, OWNER})
+    if halt.resumed_at is not None:
+        raise NotAllowed("This stop is over already.")
+    if person.ref in halt.resumed_by:
+        raise NotAllowed(f"{person} has already asked to resume; it takes a second person.")
     return person
 
 
@@ -60,6 +106,11 @@ def check_may_install(by: Actor) -> None:
     """Raises NotAllowed unless an operator, or the set-up of the instance, acts."""
     if by != SETUP:
         check_role(by, {OPERATOR})
+
+
+def check_may_propose_roles(by: Actor) -> Person:
+    """Raises NotAllowed unless an owner or an operator acts."""
+    return check_role(by, {OWNER, OPERATOR})
 
 
 def check_may_propose(by: Actor) -> None:
@@ -75,8 +126,11 @@ def check_is_verifier(by: Actor) -> None:
 
 
 def check_may_read_log(by: Actor) -> Person:
-    """Raises NotAllowed unless an auditor, owner or operator acts."""
-    return check_role(by, {AUDITOR, OWNER, OPERATOR})
+    """Raises NotAllowed unless an auditor, owner or operator acts; reading decides nothing, so a new role counts."""
+    person = check_signed_in(by)
+    if roles_of(person).isdisjoint({AUDITOR, OWNER, OPERATOR}):
+        raise NotAllowed(f"This needs the role {AUDITOR}, {OPERATOR} or {OWNER}; {person} does not hold it.")
+    return person
 
 
 def check_may_move(old: str, new: Status) -> None:
@@ -123,7 +177,8 @@ def counted_approvals(proposal: Proposal, rules: Standing) -> list[Review]:
     return [
         review
         for review in approvals.order_by("created_at", "pk")
-        if rules.lane.role in roles_of(review.person) and review.person.ref not in proposal.excluded
+        if rules.lane.role in counting_roles(review.person, review.created_at)
+        and review.person.ref not in proposal.excluded
     ]
 
 
@@ -155,6 +210,7 @@ def check_may_promote(proposal: Proposal, by: Actor) -> list[Review]:
     if proposal.status != Status.APPROVED:
         raise NotAllowed(f"This proposal is {words(proposal.status)}; only an approved one can be promoted.")
     check_decidable(proposal)
+    check_not_stopped(proposal.task.slug if proposal.task else "")
     rules = standing(proposal)
     check_role(by, rules.policy.promoter_roles)
     approvals = check_quorum(proposal, rules)
@@ -187,23 +243,19 @@ def check_may_withdraw(proposal: Proposal, by: Actor) -> None:
 
 
 def check_may_add_people(by: Actor) -> None:
-    """Raises NotAllowed unless an owner or operator acts, or the set-up while nobody is an owner yet."""
+    """Raises NotAllowed unless an owner or operator acts, or the set-up while it lasts."""
     if by == SETUP and in_setup():
         return
     check_role(by, {OWNER, OPERATOR})
 
 
-def check_may_change_roles(person: Person, by: Actor) -> None:
-    """Raises NotAllowed unless an owner acts on somebody else, or the set-up while nobody is an owner yet."""
-    if by == SETUP:
-        if not in_setup():
-            raise NotAllowed(
-                "This instance has evaluator owners; roles are given by one of them (--as NAME)."
-            )
-        return
-    actor = check_role(by, {OWNER})
-    if actor.pk == person.pk:
-        raise NotAllowed(f"{actor} cannot change their own roles; another evaluator owner can.")
+def check_in_setup(by: Actor) -> None:
+    """Raises NotAllowed unless the set-up acts while it lasts: later, roles change by a proposal only."""
+    if by != SETUP or not in_setup():
+        raise NotAllowed(
+            "Roles change by a proposal that two evaluator owners approve: "
+            "manage.py people grant NAME --role ROLE --as YOU."
+        )
 
 
 def can(check: Callable[[], object]) -> tuple[bool, str]:

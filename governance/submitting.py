@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,10 +23,13 @@ from governance.errors import BadInput
 from governance.models import Proposal, Task, Version
 from governance.pointers import evaluator_in_force
 from governance.policy import parse_policy, policy_in_force, policy_text
+from governance.roster import FEWEST_OWNERS, RoleChange, changed, manifest_of, roster_now, roster_text
+from governance.rules import check_may_propose_roles
 from governance.transitions import Status
 
 MAX_EVALUATOR_BYTES: Final = 1_000_000
 JSON: Final = "application/json"
+TO: Final = {"grant": "to", "revoke": "from"}
 
 
 def submit_policy(*, text: str, summary: str, by: Actor) -> Proposal:
@@ -48,6 +51,27 @@ def submit_policy(*, text: str, summary: str, by: Actor) -> Proposal:
     return _submit(
         draft, by, "The policy reads as TOML and keeps the floors.", diffs.pack(*trees), not_tested
     )
+
+
+def submit_roles(*, changes: Sequence[RoleChange], summary: str, by: Actor) -> Proposal:
+    """Propose a roster with these changes in place of the one in force; those concerned do not count towards it.
+
+    Raises BadInput for changes that change nothing or leave too few owners, NotAllowed unless an owner or an
+    operator acts.
+    """
+    check_may_propose_roles(by)
+    held = roster_now()
+    after = changed(held, changes)
+    manifest = manifest_of(after)
+    version = register_version(
+        kind=Version.Kind.ROSTER, digest=json_digest(manifest), task=None, manifest=manifest, by=by
+    )
+    words = ", ".join(f"{each.act} {each.role} {TO[each.act]} {each.ref}" for each in changes)
+    concerned = tuple(each.ref for each in changes)
+    draft = ProposalDraft("roles", None, None, version, f"Roles: {words}"[:200], summary, concerned)
+    trees = [{"roster": ("file", roster_text(grants).encode())} for grants in (held, after)]
+    reason = f"The roster keeps at least {FEWEST_OWNERS} evaluator owners."
+    return _submit(draft, by, reason, diffs.pack(*trees), ["Whether these people are who they say."])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from governance.actions.proposing import (
     withdraw,
 )
 from governance.actions.reviewing import acknowledge, review
+from governance.actions.stopping import resume, stop
 from governance.actions.upkeep import expire_due, refresh_stale
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "refresh_stale",
     "register_release",
     "register_version",
+    "resume",
     "revert",
     "review",
     "revoke_role",
+    "stop",
     "withdraw",
 ]

@@ -77,15 +77,17 @@ def register_version(
 ) -> Version:
     """Register one immutable version; the same again returns the known one.
 
-    The digest is checked: a policy's is that of its `toml`, an evaluator's that of its manifest, another one's that
-    of `files` ({path: [mode, SHA-256]}) where the manifest lists them.
+    The digest is checked: a policy's is that of its `toml`, an evaluator's or a roster's that of its manifest, another
+    one's that of `files` ({path: [mode, SHA-256]}) where the manifest lists them.
     Registering puts nothing in force. Raises BadInput for a manifest that does not fit.
     """
     _check_digest(digest)
     if kind not in Version.Kind.values:
         raise BadInput(f"{kind!r} is no kind of version; use one of {', '.join(Version.Kind.values)}.")
-    if (task is None) != (kind == Version.Kind.POLICY):
-        raise BadInput("A harness, adapter or evaluator belongs to a task; a policy belongs to none.")
+    if (task is None) != (kind in {Version.Kind.POLICY, Version.Kind.ROSTER}):
+        raise BadInput(
+            "A harness, adapter or evaluator belongs to a task; a policy or a roster belongs to none."
+        )
     _check_manifest(kind, digest, manifest)
     known = Version.objects.filter(kind=kind, task=task, digest=digest).first()
     if known:
@@ -195,9 +197,12 @@ def _check_manifest(kind: str, digest: str, manifest: Mapping[str, Any]) -> None
         text = str(manifest.get("toml", ""))
         if sha256_hex(text.encode()) != digest or dict(manifest) != policy_manifest(text):
             raise BadInput("A policy's digest is that of its TOML text; this one is not.")
-    elif kind == Version.Kind.EVALUATOR and json_digest(dict(manifest)) != digest:
-        raise BadInput("An evaluator's digest is that of its manifest; this one is not.")
-    elif kind != Version.Kind.EVALUATOR and "files" in manifest and _digest_of(manifest["files"]) != digest:
+    elif kind in {Version.Kind.EVALUATOR, Version.Kind.ROSTER}:
+        if json_digest(dict(manifest)) != digest:
+            raise BadInput(
+                f"The digest of an evaluator or a roster is that of its manifest; {digest[:12]} is not."
+            )
+    elif "files" in manifest and _digest_of(manifest["files"]) != digest:
         raise BadInput(f"The list of files of {kind} {digest[:12]} does not give its digest.")
 
 

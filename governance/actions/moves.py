@@ -11,7 +11,7 @@ from governance.audit import checkpoints
 from governance.audit.log import Facts, record
 from governance.errors import AuditError, NotAllowed, Stale
 from governance.models import AuditEntry, Pointer, PointerMove, Version
-from governance.pointers import POLICY_KEY, task_of
+from governance.pointers import POLICY_KEY, ROSTER_KEY, task_of
 from governance.policy import parse_policy, policy_facts, policy_text
 
 
@@ -66,7 +66,7 @@ def carry_out(move: Move, by: Actor, detail: Mapping[str, Any]) -> tuple[Pointer
             "generation": pointer.generation,
             "proposal": move.proposal,
             **detail,
-            **_lanes(move),
+            **_rules(move),
         },
     )
     return moved, record(by=by, action="pointer.move", subject=("pointer", move.key), facts=facts)
@@ -90,10 +90,13 @@ def _first(move: Move) -> Pointer:
     return Pointer.objects.create(key=move.key, digest=move.target, generation=0)
 
 
-def _lanes(move: Move) -> dict[str, Any]:
-    """For a policy: who decides what from now on, so that the log can be replayed without it."""
+def _rules(move: Move) -> dict[str, Any]:
+    """For a policy or a roster: who decides what from now on, so that the log can be replayed without it."""
+    if move.key == ROSTER_KEY:
+        roster = Version.objects.get(kind=Version.Kind.ROSTER, digest=move.target)
+        return {"grants": roster.manifest["grants"]}
     if move.key != POLICY_KEY:
         return {}
     policy = parse_policy(policy_text(Version.objects.get(kind=Version.Kind.POLICY, digest=move.target)))
     lanes = {name: {"quorum": lane.approvals, "role": lane.role} for name, lane in policy.lanes.items()}
-    return {"lanes": lanes}
+    return {"lanes": lanes, "roles_count_after_s": policy.roles_count_after.total_seconds()}

@@ -1,8 +1,10 @@
-"""Acts on people: add a person, give a role, take it back."""
+"""Acts on people: add a person, give the first roles, put a roster in force."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -10,13 +12,17 @@ from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import ASCIIUsernameValidator
 
 from governance.actions.base import act
+from governance.actions.installing import install_pointer, register_version
 from governance.actors import Actor
 from governance.audit.log import Facts, record
+from governance.digests import json_digest
 from governance.errors import BadInput
-from governance.models import Person, RoleGrant
+from governance.models import Person, RoleGrant, Version
+from governance.people import in_setup
+from governance.pointers import ROSTER_KEY
 from governance.policy import policy_facts
-from governance.roles import ROLES
-from governance.rules import check_may_add_people, check_may_change_roles
+from governance.roster import FEWEST_OWNERS, check_owners, check_role_name, manifest_of, owners_in, roster_now
+from governance.rules import check_in_setup, check_may_add_people
 
 
 @act("person.add", durable=True)
@@ -39,31 +45,70 @@ def create_person(*, username: str, password: str, by: Actor) -> Person:
 
 @act("role.grant", durable=True)
 def grant_role(*, person: Person, role: str, by: Actor) -> RoleGrant:
-    """Give a person a role; one they hold already is left as it is. Nobody gives a role to themselves."""
-    check_may_change_roles(person, by)
-    _check_role(role)
+    """Give a role during the set-up, which the second evaluator owner ends; later a roster proposal does it.
+
+    A role that is held already is left as it is. Raises NotAllowed once the set-up is over.
+    """
+    check_in_setup(by)
+    check_role_name(role)
     known = RoleGrant.objects.filter(person=person, role=role).first()
     if known:
         return known
-    grant = RoleGrant.objects.create(person=person, role=role, granted_by=by.ref)
-    person.user.groups.add(Group.objects.get_or_create(name=role)[0])
+    grant = _give(person, role, by)
     facts = Facts(policy=policy_facts(), detail={"role": role})
     record(by=by, action="role.grant", subject=("person", person.ref), facts=facts)
+    if owners_in(roster_now()) >= FEWEST_OWNERS:
+        _end_setup(by)
     return grant
 
 
 @act("role.revoke", durable=True)
 def revoke_role(*, person: Person, role: str, by: Actor) -> None:
-    """Take a role back from somebody else. Raises BadInput when they do not hold it."""
-    check_may_change_roles(person, by)
-    _check_role(role)
-    if not RoleGrant.objects.filter(person=person, role=role).delete()[0]:
+    """Take a role back during the set-up. Raises BadInput when it is not held, NotAllowed once the set-up is over."""
+    check_in_setup(by)
+    check_role_name(role)
+    if not RoleGrant.objects.filter(person=person, role=role).exists():
         raise BadInput(f"{person} does not hold the role {role}.")
-    person.user.groups.remove(*Group.objects.filter(name=role))
+    _take(person, role)
     facts = Facts(policy=policy_facts(), detail={"role": role})
     record(by=by, action="role.revoke", subject=("person", person.ref), facts=facts)
 
 
-def _check_role(role: str) -> None:
-    if role not in ROLES:
-        raise BadInput(f"{role!r} is no role; the roles are {', '.join(ROLES)}.")
+def apply_roster(version: Version, by: Actor) -> None:
+    """Make the grants what a roster version says: part of the act that puts it in force.
+
+    Raises BadInput when it names somebody unknown or leaves too few owners.
+    """
+    wanted: Mapping[str, Any] = version.manifest["grants"]
+    check_owners(wanted)
+    people = {person.ref: person for person in Person.objects.select_related("user")}
+    if unknown := sorted(wanted.keys() - people.keys()):
+        raise BadInput(f"The roster names {unknown[0]}, who is not known here.")
+    held = roster_now()
+    for ref in sorted(held.keys() | wanted.keys()):
+        before, after = set(held.get(ref, ())), set(wanted.get(ref, ()))
+        for role in sorted(after - before):
+            _give(people[ref], role, by)
+        for role in sorted(before - after):
+            _take(people[ref], role)
+
+
+def _end_setup(by: Actor) -> None:
+    if not in_setup():
+        return
+    manifest = manifest_of(roster_now())
+    version = register_version(
+        kind=Version.Kind.ROSTER, digest=json_digest(manifest), task=None, manifest=manifest, by=by
+    )
+    reason = f"{FEWEST_OWNERS} evaluator owners are known: the set-up is over."
+    install_pointer(key=ROSTER_KEY, digest=version.digest, reason=reason, by=by)
+
+
+def _give(person: Person, role: str, by: Actor) -> RoleGrant:
+    person.user.groups.add(Group.objects.get_or_create(name=role)[0])
+    return RoleGrant.objects.create(person=person, role=role, granted_by=by.ref)
+
+
+def _take(person: Person, role: str) -> None:
+    person.user.groups.remove(*Group.objects.filter(name=role))
+    RoleGrant.objects.filter(person=person, role=role).delete()

@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from governance.actions.base import act, check_reason, check_subject, lapse_all, locked, move
 from governance.actions.moves import Move, carry_out, check_signer
+from governance.actions.people import apply_roster
 from governance.actors import Actor
 from governance.against_log import check_against_log
 from governance.audit.checkpoints import make_checkpoint
 from governance.errors import BadInput, NotAllowed, Stale
-from governance.models import AuditEntry, PointerMove, Proposal, Release, Review
+from governance.models import AuditEntry, PointerMove, Proposal, Release, Review, Version
 from governance.pointers import current_digest, kind_of, task_of
 from governance.policy import policy_in_force
 from governance.rules import check_may_promote, check_may_revert, standing
@@ -43,6 +44,8 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
         "excluded": proposal.excluded,
         "consumed": [{"nonce": given.nonce, "ref": given.person.ref} for given in approvals],
     }
+    if proposal.version is not None and proposal.version.kind == Version.Kind.ROSTER:
+        apply_roster(proposal.version, by)
     moved, entry = carry_out(_move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     move(proposal, Status.PROMOTED, status_reason=text)
     _make_others_stale(proposal, entry)
@@ -126,11 +129,17 @@ def _retire(key: str, status: Status, why: str) -> None:
 
 def _make_others_stale(proposal: Proposal, entry: AuditEntry) -> None:
     """What was open over the same pointer, under the same evaluator or under the old policy has lost its ground."""
-    what = {"release": "live release", "evaluator": "evaluator in force", "policy": "policy in force"}
+    what = {
+        "release": "live release",
+        "evaluator": "evaluator in force",
+        "policy": "policy in force",
+        "roster": "roster",
+    }
     kind = kind_of(proposal.key)
     conditions: dict[str, dict[str, Any]] = {
         "release": {"key": proposal.key},
         "evaluator": {"task": proposal.task},
         "policy": {},
+        "roster": {"key": proposal.key},
     }
     lapse_all(conditions[kind], f"The {what[kind]} moved: {proposal.title}.", cause=str(entry.entry()["id"]))

@@ -18,9 +18,22 @@ from governance.digests import sha256_hex
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.lanes import Change, changed_paths, classify
 from governance.models import Evidence, Proposal, Release, Task, Version
-from governance.pointers import POLICY_KEY, current_digest, evaluator_in_force, evaluator_key, release_key
+from governance.pointers import (
+    POLICY_KEY,
+    ROSTER_KEY,
+    current_digest,
+    evaluator_in_force,
+    evaluator_key,
+    release_key,
+)
 from governance.policy import Envelope, Policy, policy_in_force
-from governance.rules import check_is_verifier, check_may_propose, check_may_withdraw, words
+from governance.rules import (
+    check_is_verifier,
+    check_may_propose,
+    check_may_withdraw,
+    check_not_stopped,
+    words,
+)
 from governance.subjects import current_subject, subject_digest
 from governance.transitions import OPEN, Status
 
@@ -59,6 +72,7 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     Raises BadInput for a draft that does not fit or changes nothing, NotAllowed for people without a role.
     """
     check_may_propose(by)
+    check_not_stopped(draft.task.slug if draft.task else "")
     key, target = _destination(draft)
     base = current_digest(key)
     if target == base:
@@ -223,8 +237,11 @@ def _destination(draft: ProposalDraft) -> tuple[str, str]:
         case ProposalDraft(kind="policy", task=None, release=None, version=Version() as version):
             if version.kind == Version.Kind.POLICY:
                 return POLICY_KEY, version.digest
+        case ProposalDraft(kind="roles", task=None, release=None, version=Version() as version):
+            if version.kind == Version.Kind.ROSTER:
+                return ROSTER_KEY, version.digest
     raise BadInput(
-        "A proposal is to promote a task's release, or to put an evaluator version of a task or a policy version in "
+        "A proposal is to promote a task's release, or to put an evaluator version of a task, a policy or a roster in "
         f"force; kind {draft.kind!r} with these parts is none of them."
     )
 
@@ -244,7 +261,7 @@ def _draft_of(proposal: Proposal) -> ProposalDraft:
 
 def _lane(draft: ProposalDraft, base: str, envelope: Envelope, changed_lines: int | None) -> tuple[str, str]:
     if draft.release is None:
-        return draft.kind, f"It changes the {draft.kind}, which two evaluator owners decide."
+        return draft.kind, f"It changes the {draft.kind}, which evaluator owners decide."
     live = Release.objects.select_related("harness", "adapter").get(digest=base)
     new = draft.release
     change = Change(

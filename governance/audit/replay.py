@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from governance.audit.canonical import canonical_digest
 
 POLICY_POINTER = "policy"
+ROSTER_POINTER = "roster"
 Entry = Mapping[str, Any]
 
 
@@ -35,7 +36,8 @@ class Replay:
         self.broken: list[str] = []
         self.moves = 0
         self._lanes: Mapping[str, Mapping[str, Any]] = {}
-        self._roles: set[tuple[str, str]] = set()
+        self._roles: dict[tuple[str, str], datetime | None] = {}
+        self._count_after = timedelta()
         self._ready: dict[tuple[str, str], Entry] = {}
         self._reviews: dict[str, tuple[Entry, frozenset[str]]] = {}
         self._used: set[str] = set()
@@ -62,10 +64,24 @@ class Replay:
             )
 
     def _grant(self, entry: Entry) -> None:
-        self._roles.add((entry["object"]["id"], entry["detail"]["role"]))
+        self._check_in_setup()
+        self._roles.setdefault((entry["object"]["id"], entry["detail"]["role"]), None)
 
     def _revoke(self, entry: Entry) -> None:
-        self._roles.discard((entry["object"]["id"], entry["detail"]["role"]))
+        self._check_in_setup()
+        self._roles.pop((entry["object"]["id"], entry["detail"]["role"]), None)
+
+    def _check_in_setup(self) -> None:
+        if ROSTER_POINTER in self.pointers:
+            raise RuleBroken("a role changed without a roster that owners approved")
+
+    def _apply_roster(self, entry: Entry) -> None:
+        """The first roster repeats what the set-up gave; in a later one, what is new counts from its own time on."""
+        since = _moment(entry["time"]) if ROSTER_POINTER in self.pointers else None
+        wanted = {(ref, role) for ref, roles in entry["detail"]["grants"].items() for role in roles}
+        if since is None:
+            _expect("the first roster", wanted, set(self._roles))
+        self._roles = {held: self._roles.get(held, since) for held in sorted(wanted)}
 
     def _note_ready(self, entry: Entry) -> None:
         subject = entry["detail"]["subject"]
@@ -87,7 +103,15 @@ class Replay:
         if (entry["object"]["id"], entry["subject_digest"]) not in self._ready:
             raise RuleBroken("the review is of a subject that was not ready")
         person = entry["actor"]["ref"]
-        self._reviews[nonce] = entry, frozenset(role for ref, role in self._roles if ref == person)
+        now = _moment(entry["time"])
+        self._reviews[nonce] = (
+            entry,
+            frozenset(
+                role
+                for (ref, role), since in self._roles.items()
+                if ref == person and (since is None or since + self._count_after <= now)
+            ),
+        )
 
     def _move(self, entry: Entry) -> None:
         key, detail = entry["object"]["id"], entry["detail"]
@@ -108,12 +132,15 @@ class Replay:
             self._apply(key, entry)
 
     def _apply(self, key: str, entry: Entry) -> None:
+        if key == ROSTER_POINTER:
+            self._apply_roster(entry)
         pointer = self.pointers.setdefault(key, PointerHistory())
         pointer.former.add(pointer.live)
         pointer.live, pointer.generation = entry["after"], entry["detail"]["generation"]
         self.moves += 1
         if key == POLICY_POINTER:
             self._lanes = entry["detail"]["lanes"]
+            self._count_after = timedelta(seconds=entry["detail"].get("roles_count_after_s", 0))
 
     def _check_install(self, key: str, entry: Entry) -> None:
         if key in self.pointers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from governance import diffs
 from governance.actions import (
@@ -28,7 +29,9 @@ from governance.actors import LOOP, SETUP, VERIFIER, Actor
 from governance.digests import entries_digest, file_list, json_digest, sha256_hex
 from governance.models import Person, Proposal, Release, Review, Task, Version
 from governance.pointers import evaluator_key, release_key
-from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER
+from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, VIEWER
+from governance.roster import RoleChange
+from governance.submitting import submit_roles
 
 PASSWORD = "a long pass phrase for tests"
 REASON = "Because the evidence shows it."
@@ -44,7 +47,7 @@ Tree = dict[str, tuple[str, bytes]]
 
 @dataclass
 class Cast:
-    """The people: a starter (also a reviewer and an operator), two reviewers, two owners, an operator, an outsider."""
+    """A starter (reviewer, operator), two reviewers, two owners, an operator, an auditor and an outsider."""
 
     starter: Person
     rita: Person
@@ -52,6 +55,7 @@ class Cast:
     olga: Person
     otto: Person
     operator: Person
+    ada: Person
     outsider: Person
 
     def act(self, name: str) -> Actor:
@@ -79,19 +83,19 @@ def make_person(name: str, *roles: str) -> Person:
 
 
 def make_world() -> World:
-    """Set up the instance; the owners come last, because they end the set-up."""
+    """Set up the instance; the owners come last, because the second one ends the set-up."""
     install_policy(by=SETUP)
     people = {
         "starter": make_person("starter", REVIEWER, OPERATOR),
         "rita": make_person("rita", REVIEWER),
         "ravi": make_person("ravi", REVIEWER),
         "operator": make_person("operator", OPERATOR),
+        "ada": make_person("ada", AUDITOR),
         "outsider": make_person("outsider", VIEWER),
-        "otto": make_person("otto"),
+        "otto": make_person("otto", OWNER),
         "olga": make_person("olga", OWNER),
     }
     cast = Cast(**people)
-    grant_role(person=cast.otto, role=OWNER, by=cast.act("olga"))
     task = install_task(spec={"id": "digits", "title": "Digits"}, spec_digest=sha256_hex(b"spec"), by=SETUP)
     manifest = evaluator_manifest(EVALUATOR)
     evaluator = register_version(
@@ -187,6 +191,20 @@ def approved(world: World, tree: Tree = BETTER, adapter: Version | None = None, 
 def promoted(world: World, tree: Tree = BETTER, adapter: Version | None = None, old: Tree = SEED) -> Proposal:
     """A proposal that went live."""
     proposal = approved(world, tree, adapter, old)
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    proposal.refresh_from_db()
+    return proposal
+
+
+def change_role(world: World, name: str, role: str, act: Literal["grant", "revoke"]) -> Proposal:
+    """Proposed by the operator, approved by both owners, cooled off and put in force."""
+    person: Person = getattr(world.cast, name)
+    proposal = submit_roles(
+        changes=[RoleChange(person.ref, role, act)], summary="They asked.", by=world.cast.act("operator")
+    )
+    for owner in ("olga", "otto"):
+        say(world, owner, proposal)
+    age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()
     return proposal

@@ -40,14 +40,33 @@ def run_json(*args: str) -> Any:
 def test_an_instance_is_set_up_and_handed_to_its_owner_by_command(db: None, signer_home: Path) -> None:
     assert "Nobody is known here yet" in run("people")
     run("people", "add", "oscar", "--role", "operator", "--role", "reviewer")
-    run("people", "add", "olga", "--role", "evaluator owner")
+    assert "until 1 more evaluator owner is added" in run(
+        "people", "add", "olga", "--role", "evaluator owner"
+    )
+    run("people", "add", "otto", "--role", "viewer")
+    assert run("people", "revoke", "otto", "--role", "viewer") == "otto holds: no role."
+    run("people", "grant", "otto", "--role", "evaluator owner")
     with pytest.raises(CommandError, match="Say who acts"):
         run("people", "add", "late")
-    run("people", "add", "late", "--as", "olga")
-    assert run("people", "grant", "late", "--role", "viewer", "--as", "olga") == "late holds: viewer."
-    run("people", "revoke", "late", "--role", "viewer", "--as", "olga")
+    assert "two other evaluator owners decide" in run(
+        "people", "add", "late", "--role", "viewer", "--as", "olga"
+    )
+    made = run_json("people", "grant", "otto", "--role", "auditor", "--as", "oscar")
+    assert (made["status"], made["lane"]) == ("ready", "roles")
     listed = {row["name"]: row["roles"] for row in run_json("people")}
-    assert listed == {"oscar": ["operator", "reviewer"], "olga": ["evaluator owner"], "late": []}
+    assert listed == {
+        "oscar": ["operator", "reviewer"],
+        "olga": ["evaluator owner"],
+        "otto": ["evaluator owner"],
+        "late": [],
+    }
+
+
+def test_one_person_stops_and_two_resume_by_command(world: World) -> None:
+    assert "Everything is stopped" in run("stop", "--reason", REASON, "--as", "rita")
+    assert "a second person must ask" in run("resume", "--reason", REASON, "--as", "operator")
+    assert run("resume", "--reason", REASON, "--as", "olga") == "Everything goes on."
+    assert "digits is stopped" in run("stop", "digits", "--reason", REASON, "--as", "rita")
 
 
 def test_a_proposal_is_reviewed_promoted_and_reverted_by_command(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -23,10 +24,13 @@ def test_the_bundled_policy_says_what_the_design_asks_for() -> None:
         "adapter": (2, "reviewer"),
         "evaluator": (2, "evaluator owner"),
         "policy": (2, "evaluator owner"),
+        "roles": (2, "evaluator owner"),
         "revert": (1, "reviewer"),
+        "break_glass": (2, "operator"),
     }
     assert policy.lane("evaluator").cooling_off == policy.lane("policy").cooling_off == timedelta(hours=24)
     assert policy.lane("harness").cooling_off == timedelta(0)
+    assert (policy.roles_count_after, policy.break_glass.lasts) == (timedelta(hours=24), timedelta(hours=4))
     assert policy.approvals_expire == timedelta(hours=72)
     assert policy.gate.alpha == 0.05
 
@@ -95,3 +99,17 @@ def test_a_policy_row_without_its_text_decides_nothing(world: World) -> None:
     Pointer.objects.filter(key="policy").update(digest="0" * 64)
     with pytest.raises(BadInput, match="carries no TOML text"):
         policy_in_force()
+
+
+def test_a_policy_from_before_the_later_lanes_is_read_with_their_floors() -> None:
+    old = re.sub(
+        r"\[(lanes\.roles|lanes\.break_glass|roles|break_glass|inbox)\].*?(?=\n\[)",
+        "",
+        STRICT,
+        flags=re.DOTALL,
+    )
+    policy = parse_policy(old)
+    assert "[roles]" not in old
+    assert (policy.lane("roles").approvals, policy.lane("roles").role) == (2, "evaluator owner")
+    assert policy.lane("break_glass").approvals == 2
+    assert policy == parse_policy(STRICT)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError
 
-from governance.actions import promote, review, revoke_role
+from governance.actions import promote, review
 from governance.actors import LOOP
 from governance.audit.replay import replay
 from governance.errors import AuditError, BadInput, NotAllowed, Stale
@@ -26,6 +26,7 @@ from tests.governance.cast import (
     World,
     age,
     approved,
+    change_role,
     drafted,
     evaluator_manifest,
     make_adapter,
@@ -34,7 +35,7 @@ from tests.governance.cast import (
     say,
 )
 
-NEW_POLICY = bundled_text().replace('version = "1"', 'version = "2"')
+NEW_POLICY = bundled_text().replace('version = "2"', 'version = "3"')
 
 
 def test_promoting_moves_the_live_release_and_keeps_its_history(world: World) -> None:
@@ -101,7 +102,7 @@ def test_promoting_needs_a_reason(world: World) -> None:
 
 def test_an_approver_who_lost_the_role_no_longer_counts(world: World) -> None:
     proposal = approved(world)
-    revoke_role(person=world.cast.rita, role=REVIEWER, by=world.cast.act("olga"))
+    change_role(world, "rita", REVIEWER, "revoke")
     allowed, why_not = can_promote(proposal, world.cast.act("operator"))
     assert not allowed
     assert why_not.startswith("0 of 1 approvals by reviewers count today")
@@ -117,7 +118,7 @@ def test_an_approver_whose_account_was_switched_off_no_longer_counts(world: Worl
 
 def test_an_operator_who_lost_the_role_no_longer_promotes(world: World) -> None:
     proposal = approved(world)
-    revoke_role(person=world.cast.operator, role=OPERATOR, by=world.cast.act("olga"))
+    change_role(world, "operator", OPERATOR, "revoke")
     with pytest.raises(NotAllowed, match="needs the role operator"):
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
 
@@ -131,7 +132,7 @@ def test_an_approval_that_expired_no_longer_counts(world: World) -> None:
 
 def test_one_of_two_approvals_is_not_enough_at_promotion_either(world: World) -> None:
     proposal = approved(world, adapter=make_adapter(world.task))
-    revoke_role(person=world.cast.ravi, role=REVIEWER, by=world.cast.act("olga"))
+    change_role(world, "ravi", REVIEWER, "revoke")
     with pytest.raises(NotAllowed, match="1 of 2 approvals"):
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
 
@@ -244,7 +245,7 @@ def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(wor
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     open_release.refresh_from_db()
-    assert open_release.status_reason == "The policy in force moved: Policy strict 2."
+    assert open_release.status_reason == "The policy in force moved: Policy strict 3."
 
 
 def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> None:

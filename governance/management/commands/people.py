@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, Literal
 
 from deploy.cli import PawlCommand
 from governance.actions import create_person, grant_role, install_policy, revoke_role
@@ -13,7 +13,9 @@ from governance.errors import BadInput
 from governance.models import Person
 from governance.people import in_setup, person_named
 from governance.roles import MEANING, ROLES, roles_of
+from governance.roster import FEWEST_OWNERS, RoleChange, owners_in, roster_now
 from governance.signin import ask_password, sign_in
+from governance.submitting import TO, submit_roles
 
 
 class Command(PawlCommand):
@@ -22,8 +24,8 @@ class Command(PawlCommand):
     help = "List people and roles, add a person, give or take a role."
     example = (
         "python3 manage.py people add oscar --role operator\n  "
-        'python3 manage.py people add olga --role "evaluator owner"    (ends the set-up)\n'
-        "  python3 manage.py people grant oscar --role reviewer --as olga"
+        'python3 manage.py people add olga --role "evaluator owner"    (the second owner ends the set-up)\n'
+        "  python3 manage.py people grant oscar --role reviewer --as olga    (then: a proposal to two owners)"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -54,25 +56,39 @@ class Command(PawlCommand):
         variable = "PAWL_NEW_PASSWORD"
         password = os.environ.get(variable) or ask_password(f"New password of {name}: ", variable)
         person = create_person(username=name, password=password, by=by)
-        for role in roles:
-            grant_role(person=person, role=role, by=by)
+        if by == SETUP:
+            for role in roles:
+                grant_role(person=person, role=role, by=by)
+        elif roles:
+            self._propose(person, roles, "grant", by)
+            return
         self.emit(
             {"name": name, "ref": person.ref, "roles": roles},
-            f"Added {name} ({', '.join(roles) or 'no role'}).",
+            f"Added {name} ({', '.join(roles) or 'no role'}).{_still_in_setup()}",
         )
 
     def _change(self, options: dict[str, Any], by: Actor) -> None:
         if not options["role"]:
             raise BadInput(f"Say which role: --role with one of {', '.join(ROLES)}.")
         person = person_named(options["name"])
+        if by != SETUP:
+            self._propose(person, options["role"], options["act"], by)
+            return
+        change = grant_role if options["act"] == "grant" else revoke_role
         for role in options["role"]:
-            if options["act"] == "grant":
-                grant_role(person=person, role=role, by=by)
-            else:
-                revoke_role(person=person, role=role, by=by)
+            change(person=person, role=role, by=by)
         roles = sorted(roles_of(person))
         self.emit(
             {"name": options["name"], "roles": roles}, f"{person} holds: {', '.join(roles) or 'no role'}."
+        )
+
+    def _propose(self, person: Person, roles: list[str], act: Literal["grant", "revoke"], by: Actor) -> None:
+        changes = [RoleChange(person.ref, role, act) for role in roles]
+        words = f"{act.capitalize()} {', '.join(roles)} {TO[act]} {person}."
+        proposal = submit_roles(changes=changes, summary=words, by=by)
+        self.emit(
+            {"ref": proposal.ref, "status": proposal.status, "lane": proposal.lane},
+            f"{words} Proposal {proposal.ref[:8]} is {proposal.status}: two other evaluator owners decide.",
         )
 
     def _list(self) -> None:
@@ -90,3 +106,12 @@ class Command(PawlCommand):
         self.emit(
             rows, "\n".join(lines) if rows else "Nobody is known here yet: people add NAME --role ROLE."
         )
+
+
+def _still_in_setup() -> str:
+    if not in_setup():
+        return " The set-up is over."
+    missing = FEWEST_OWNERS - owners_in(roster_now())
+    return (
+        f" The set-up goes on until {missing} more evaluator owner{'s are' if missing > 1 else ' is'} added."
+    )

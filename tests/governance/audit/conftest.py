@@ -9,13 +9,12 @@ from django.db import transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from governance.actions import create_person, grant_role, revert
+from governance.actions import revert
 from governance.actors import Actor
 from governance.audit.checkpoints import get_signer, init_signer, make_checkpoint
 from governance.audit.export import Bundle, ExportRequest, make_bundle
 from governance.models import Checkpoint
-from governance.roles import AUDITOR
-from tests.governance.cast import PASSWORD, REASON, World, make_world, promoted
+from tests.governance.cast import REASON, World, make_world, promoted
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def make_auditor(world: World) -> Actor:
-    """Add a person with the role auditor."""
-    olga = world.cast.act("olga")
-    person = create_person(username="ada", password=PASSWORD, by=olga)
-    grant_role(person=person, role=AUDITOR, by=olga)
-    return person.actor("session")
+    """The person with the role auditor."""
+    return world.cast.act("ada")
 
 
 def make_history(world: World) -> Checkpoint:

@@ -56,7 +56,7 @@ def test_an_honest_export_verifies_in_every_step(honest: Honest) -> None:
     report = check_bundle(honest.files, pinned(honest))
     assert (report.status, report.problem, report.withheld) == (OK, "", [])
     assert len(report.steps) == 9
-    assert "moves of 3 pointers followed the rules" in report.steps[8]
+    assert "moves of 4 pointers followed the rules" in report.steps[8]
     assert "NOT PINNED" in check_bundle(honest.files, Pins()).steps[1]
 
 
@@ -68,6 +68,7 @@ def test_an_export_holds_what_it_should(honest: Honest) -> None:
     assert entries[-1]["action"] == "audit.export"
     moves = [entry for entry in entries if entry["action"] == "pointer.move"]
     assert [entry["detail"]["kind"] for entry in moves] == [
+        "install",
         "install",
         "install",
         "install",

@@ -146,7 +146,7 @@ def test_a_pointer_moved_behind_the_log_is_seen(world: World, history: Checkpoin
     )
     found = " ".join(live_differences())
     assert "Pointer release:digits is ffffffffffff (generation 2), the log says" in found
-    assert "has 6 moves, the log says 5" in found
+    assert "has 7 moves, the log says 6" in found
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\0", "\r", "\n"])
