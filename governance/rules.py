@@ -76,14 +76,29 @@ def _counts(grant: RoleGrant, now: datetime) -> bool:
     return grant.granted_at + policy_in_force()[0].roles_count_after <= now
 
 
+def halt_over(scope: str) -> Halt | None:
+    """The open stop over this task (its slug) or over everything, if there is one."""
+    return Halt.objects.filter(resumed_at__isnull=True, scope__in={"", scope}).order_by("scope").first()
+
+
 def check_not_stopped(scope: str) -> None:
     """Raises NotAllowed while the stop switch is thrown over this task (its slug) or over everything."""
-    halt = Halt.objects.filter(resumed_at__isnull=True, scope__in={"", scope}).order_by("scope").first()
+    halt = halt_over(scope)
     if halt is not None:
         over = f"The task {halt.scope}" if halt.scope else "Everything"
         raise NotAllowed(
             f"{over} was stopped on {minute(halt.stopped_at)} ({halt.reason}); two people can resume it: "
             "manage.py resume."
+        )
+
+
+def check_inbox() -> None:
+    """Raises NotAllowed while more proposals wait for people than the policy allows: the loop goes at their pace."""
+    most = policy_in_force()[0].most_waiting
+    waiting = Proposal.objects.filter(status__in=DECIDABLE).count()
+    if waiting > most:
+        raise NotAllowed(
+            f"{waiting} proposals wait for people and the policy allows {most}; decide about some of them first."
         )
 
 

@@ -17,6 +17,7 @@ from governance.digests import json_digest
 from governance.models import Proposal, Release, Task
 from governance.pointers import live_release
 from governance.policy import policy_in_force
+from governance.rules import can, check_inbox, check_not_stopped
 from governance.transitions import OPEN
 from loop.archive import best
 from loop.contract import Budgets, Contract, Spent, check_budgets, query_level
@@ -101,8 +102,11 @@ def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
 def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
     """Start a campaign: the contract is hashed and logged in the transaction that creates it.
 
-    Raises TaskError when the task already has a running campaign.
+    Raises TaskError when the task already has a running campaign, NotAllowed while it is stopped or too many proposals
+    wait for people.
     """
+    check_not_stopped(task_row.slug)
+    check_inbox()
     if Campaign.objects.filter(task=task_row, status=Campaign.Status.RUNNING).exists():
         raise TaskError(f"A campaign on {task_row.slug} is already running; wait for it or stop it first.")
     task = open_task(task_row)
@@ -154,7 +158,8 @@ def next_act(campaign: Campaign) -> Next:
         return Next(Act.FINISH, f"The baseline has no score: {last.reason}", status=Campaign.Status.FAILED)
     over = _over(campaign, generations)
     if not over:
-        return Next(Act.BEGIN)
+        free, why_not = can(check_inbox)
+        return Next(Act.BEGIN) if free else Next(Act.WAIT, why_not)
     return _ending(campaign, over)
 
 

@@ -34,7 +34,8 @@ CAST = {
     "demo-reviewer-1": (REVIEWER,),
     "demo-reviewer-2": (REVIEWER,),
     "demo-auditor": (AUDITOR,),
-    "demo-owner": (OWNER,),
+    "demo-owner-1": (OWNER,),
+    "demo-owner-2": (OWNER,),
 }
 VERDICT = "Demonstration: the hidden comparison passed and the change is what its decision says."
 GO_LIVE = "Demonstration: approved by the quorum, so it goes live."

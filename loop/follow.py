@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from governance.rules import halt_over
 from loop.models import Campaign, Generation, Verification
 
 POLL_S = 0.5
@@ -71,6 +72,8 @@ def follow(campaign: Campaign, ticker: Ticker, alive: Callable[[], None] = lambd
         if campaign.status != Campaign.Status.RUNNING:
             ticker.line(f"Campaign {campaign.status}: {campaign.status_reason}")
             return campaign
+        if halt_over(campaign.task.slug) is not None:
+            ticker.live("stopped by a person; two people can resume it (manage.py resume)")
         alive()
         time.sleep(POLL_S)
 

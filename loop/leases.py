@@ -19,6 +19,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from governance.rules import halt_over
 from loop.errors import Fenced
 from loop.processes import is_dead, this_process
 
@@ -35,6 +36,7 @@ class Lease:
     model: type[models.Model]
     pk: int
     fence: int
+    task: str
     lost: threading.Event = field(default_factory=threading.Event)
 
     def _mine(self) -> models.QuerySet[Any]:
@@ -49,11 +51,15 @@ class Lease:
                 raise Fenced(
                     f"{self.model.__name__} {self.pk} was taken over by another worker; this result is discarded."
                 )
+            if halt_over(self.task) is not None:
+                self.lost.set()
+                raise Fenced(f"{self.task} was stopped by a person; this result is discarded.")
             yield
 
     def renew(self) -> bool:
-        """Push the end of the lease forward; False when the row is no longer ours."""
-        return self._mine().update(lease_until=timezone.now() + LEASE) == 1
+        """Push the end of the lease forward; False when the row is no longer ours or its task was stopped."""
+        mine = self._mine().update(lease_until=timezone.now() + LEASE) == 1
+        return mine and halt_over(self.task) is None
 
     def release(self) -> None:
         """Give the row back, so that the next worker need not wait for the lease to run out."""
@@ -71,15 +77,15 @@ def free_rows(model: type[models.Model]) -> models.QuerySet[Any]:
 
 
 def take(model: type[models.Model], pk: int) -> Lease | None:
-    """Take the row if nobody holds a running lease on it; None otherwise."""
+    """Take the row if nobody holds a running lease on it and its task is not stopped; None otherwise."""
     with transaction.atomic():
-        row = free_rows(model).filter(pk=pk).values_list("fence", flat=True).first()
-        if row is None:
+        row = free_rows(model).filter(pk=pk).first()
+        if row is None or halt_over(row.task_slug) is not None:
             return None
-        taken = model._default_manager.filter(pk=pk, fence=row).update(
+        taken = model._default_manager.filter(pk=pk, fence=row.fence).update(
             fence=F("fence") + 1, lease_until=timezone.now() + LEASE, holder=_me()
         )
-    return Lease(model, pk, row + 1) if taken == 1 else None
+    return Lease(model, pk, row.fence + 1, row.task_slug) if taken == 1 else None
 
 
 def _me() -> str:

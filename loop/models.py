@@ -52,6 +52,11 @@ class Campaign(models.Model):
     def __str__(self) -> str:
         return f"{self.task.slug} campaign {self.ref[:8]}"
 
+    @property
+    def task_slug(self) -> str:
+        """The task that the stop switch knows it by."""
+        return self.task.slug
+
 
 class Generation(models.Model):
     """One turn of the loop. Number 0 is the Meta-Agent's first harness and its baseline score.
@@ -232,6 +237,11 @@ class TrainingJob(models.Model):
     def __str__(self) -> str:
         return f"{self.algorithm} for {self.generation}"
 
+    @property
+    def task_slug(self) -> str:
+        """The task that the stop switch knows it by."""
+        return self.generation.campaign.task.slug
+
 
 class HiddenQuery(models.Model):
     """One entry of the ledger of hidden-test queries. Append-only; `bit` is all that the loop learns."""
@@ -274,3 +284,8 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"verification of {self.query}"
+
+    @property
+    def task_slug(self) -> str:
+        """The task that the stop switch knows it by."""
+        return self.query.campaign.task.slug

@@ -16,6 +16,7 @@ from governance.digests import tree_digest
 from governance.errors import GovernanceError
 from governance.models import Release
 from governance.pointers import live_release
+from governance.transitions import Status
 from loop.contract import Contract
 from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
 from loop.errors import LoopError
@@ -58,6 +59,10 @@ def verify(pk: int) -> bool:
             return False
         row = Verification.objects.select_related("query__proposal", "query__campaign__task").get(pk=pk)
         if row.status in {Verification.Status.FINISHED, Verification.Status.FAILED}:
+            return True
+        if row.query.proposal.status != Status.VERIFYING:
+            with lease.commit():
+                _end(row, f"Its proposal is {row.query.proposal.status}; nothing is verified any more.")
             return True
         with lease.commit():
             Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING)
@@ -164,4 +169,8 @@ def _fail(row: Verification, reason: str) -> None:
     actions.finish_verification(
         proposal=row.query.proposal, passed=False, reason=reason, evidence=(), by=VERIFIER
     )
-    Verification.objects.filter(pk=row.pk).update(status=Verification.Status.FAILED, bit=False)
+    _end(row, "")
+
+
+def _end(row: Verification, reason: str) -> None:
+    Verification.objects.filter(pk=row.pk).update(status=Verification.Status.FAILED, bit=False, reason=reason)

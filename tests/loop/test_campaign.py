@@ -102,7 +102,7 @@ def test_a_worker_that_lost_its_fence_commits_nothing(service: Service) -> None:
         generation.run_step(turn)
     first.refresh_from_db()
     assert first.step == Generation.Step.PREPARE
-    assert not Lease(Campaign, campaign.pk, lease.fence).renew()
+    assert not Lease(Campaign, campaign.pk, lease.fence, lease.task).renew()
 
 
 def test_a_step_that_keeps_killing_its_workers_ends_its_generation(service: Service) -> None:
