@@ -140,6 +140,12 @@ def check_is_verifier(by: Actor) -> None:
         raise NotAllowed(f"Only the verifier hands in results; {by.kind} {by.ref!r} cannot.")
 
 
+def check_is_clock(by: Actor) -> None:
+    """Raises NotAllowed unless the service itself acts, as time passes."""
+    if by.kind != "system":
+        raise NotAllowed("Upkeep is an act of the service itself.")
+
+
 def check_may_read_log(by: Actor) -> Person:
     """Raises NotAllowed unless an auditor, owner or operator acts; reading decides nothing, so a new role counts."""
     person = check_signed_in(by)
@@ -238,12 +244,19 @@ def check_may_revert(by: Actor) -> Person:
     return check_role(by, {OPERATOR})
 
 
+def check_may_break_glass(by: Actor) -> Person:
+    """Raises NotAllowed unless an operator acts."""
+    return check_role(by, {OPERATOR})
+
+
 def check_may_acknowledge(proposal: Proposal, by: Actor) -> Person:
     """Raises NotAllowed unless the proposal waits for its review afterwards and this person may give it."""
     if not proposal.review_due:
         raise NotAllowed("This proposal does not wait for a review afterwards.")
-    person = check_role(by, {standing(proposal).lane.role})
+    person = check_role(by, {policy_in_force()[0].lane("revert").role})
     check_not_involved(proposal, person)
+    if proposal.reviews.filter(person=person).exists():
+        raise NotAllowed(f"{person} approved this in the emergency, so somebody else looks at it afterwards.")
     return person
 
 

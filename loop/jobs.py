@@ -77,6 +77,7 @@ def upkeep(now: datetime) -> None:
     """What the clock does to the trusted core: proposals expire or go stale, what is new in the log is signed."""
     actions.expire_due(now=now)
     actions.refresh_stale()
+    actions.revert_due(now=now)
     checkpoints.tick(now)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from governance.actions.emergencies import break_glass, revert_due
 from governance.actions.events import note_event
 from governance.actions.installing import (
     ReleaseDraft,
@@ -32,6 +33,7 @@ __all__ = [
     "ReleaseDraft",
     "acknowledge",
     "begin_verification",
+    "break_glass",
     "create_person",
     "expire_due",
     "finish_verification",
@@ -48,6 +50,7 @@ __all__ = [
     "register_version",
     "resume",
     "revert",
+    "revert_due",
     "review",
     "revoke_role",
     "stop",

@@ -15,8 +15,8 @@ from governance.actors import Actor
 from governance.against_log import check_against_log
 from governance.audit.checkpoints import make_checkpoint
 from governance.errors import BadInput, NotAllowed, Stale
-from governance.models import AuditEntry, PointerMove, Proposal, Release, Review, Version
-from governance.pointers import current_digest, kind_of, task_of
+from governance.models import AuditEntry, PointerMove, Proposal, Release, Review, Task, Version
+from governance.pointers import current_digest, kind_of, release_key, task_of
 from governance.policy import policy_in_force
 from governance.rules import check_may_promote, check_may_revert, standing
 from governance.subjects import current_subject, subject_digest
@@ -43,6 +43,7 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
         "lane": proposal.lane,
         "excluded": proposal.excluded,
         "consumed": [{"nonce": given.nonce, "ref": given.person.ref} for given in approvals],
+        **_emergency(proposal),
     }
     if proposal.version is not None and proposal.version.kind == Version.Kind.ROSTER:
         apply_roster(proposal.version, by)
@@ -74,8 +75,13 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
         raise BadInput(
             f"{to_digest[:12]} was never live under {key}; only a former live release can come back."
         )
-    check_signer()
-    proposal = Proposal(
+    return carry_out_revert(revert_proposal(task, to_digest, text, by), text, by)
+
+
+def revert_proposal(task: Task, to_digest: str, reason: str, by: Actor) -> Proposal:
+    """The proposal, not saved yet, that takes a task back to a former live release at once."""
+    key = release_key(task)
+    return Proposal(
         ref=str(uuid.uuid4()),
         kind=Proposal.Kind.REVERT,
         status=Status.PROMOTING,
@@ -86,16 +92,17 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
         release=Release.objects.get(digest=to_digest),
         key=key,
         target=to_digest,
-        base=base,
+        base=current_digest(key),
         excluded=[by.ref],
         proposed_by=by.ref,
-        status_reason=text,
+        status_reason=reason,
         review_due=True,
     )
-    return _carry_out_revert(proposal, text, by)
 
 
-def _carry_out_revert(proposal: Proposal, reason: str, by: Actor) -> Proposal:
+def carry_out_revert(proposal: Proposal, reason: str, by: Actor) -> Proposal:
+    """Save the proposal of a revert and move the pointer, as a part of the act that reverts."""
+    check_signer()
     proposal.subject = current_subject(proposal)
     proposal.subject_digest = subject_digest(proposal.subject)
     proposal.save(force_insert=True)
@@ -112,6 +119,15 @@ def _move_of(proposal: Proposal, kind: PointerMove.Kind, reason: str) -> Move:
     return Move(
         proposal.key, kind, proposal.base, proposal.target, reason, proposal.ref, proposal.subject_digest
     )
+
+
+def _emergency(proposal: Proposal) -> dict[str, Any]:
+    """For a broken glass: until when it lasts, on the proposal and for the log; nothing for anything else."""
+    if proposal.kind != Proposal.Kind.BREAK_GLASS:
+        return {}
+    until = timezone.now() + policy_in_force()[0].break_glass.lasts
+    Proposal.objects.filter(pk=proposal.pk).update(review_due=True, reverts_at=until)
+    return {"reverts_at": until.isoformat(timespec="milliseconds")}
 
 
 def _consume(approvals: list[Review]) -> None:

@@ -134,7 +134,7 @@ def finish_verification(
         raise Stale(f"This proposal is {words(proposal.status)}, so its verification cannot end now.")
     if current_digest(proposal.key) != proposal.base:
         raise SubjectMoved("The live version moved during the verification, which is void.", proposal.pk)
-    listed = _keep(proposal, evidence)
+    listed = keep_evidence(proposal, evidence)
     policy, _ = policy_in_force()
     lane, lane_reason = _lane(
         _draft_of(proposal), proposal.base, policy.envelope, _diff_of(proposal, evidence)
@@ -145,13 +145,13 @@ def finish_verification(
         passed = False
         reason = f"It passed, but without evidence: {', '.join(missing) or 'none was handed in'}."
     if passed:
-        return _make_ready(proposal, policy, reason, listed, by)
+        return make_ready(proposal, policy, reason, listed, by)
     move(proposal, Status.FAILED, lane=lane, lane_reason=lane_reason, status_reason=reason)
     note(by, "proposal.failed", proposal, reason=reason, evidence=listed)
     return proposal
 
 
-def _keep(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple[dict[str, Any], ...]:
+def keep_evidence(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple[dict[str, Any], ...]:
     """Copy the evidence onto the proposal; returns it as an entry lists it, sorted by name."""
     twice = [name for name, count in Counter(item.name for item in evidence).items() if count > 1]
     if twice:
@@ -175,7 +175,7 @@ def _keep(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple[dict[st
     )
 
 
-def _make_ready(
+def make_ready(
     proposal: Proposal, policy: Policy, reason: str, listed: tuple[dict[str, Any], ...], by: Actor
 ) -> Proposal:
     """Fix the subject: from here on it is what people decide about."""

@@ -6,9 +6,8 @@ from datetime import datetime
 
 from governance.actions.base import act, lapse
 from governance.actors import CLOCK, Actor
-from governance.errors import NotAllowed
 from governance.models import Proposal
-from governance.rules import Standing, counted_approvals, standing
+from governance.rules import Standing, check_is_clock, counted_approvals, standing
 from governance.subjects import current_subject, what_moved
 from governance.transitions import DECIDABLE, Status
 
@@ -16,7 +15,7 @@ from governance.transitions import DECIDABLE, Status
 @act("proposal.expire_due")
 def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
     """Expire proposals past their date, and approved ones whose approvals no longer make the quorum."""
-    _check_clock(by)
+    check_is_clock(by)
     expired = []
     for proposal in (
         Proposal.objects.select_for_update(of=("self",)).filter(status__in=DECIDABLE).order_by("pk")
@@ -31,7 +30,7 @@ def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
 @act("proposal.refresh_stale")
 def refresh_stale(*, by: Actor = CLOCK) -> list[Proposal]:
     """Make every decidable proposal stale whose subject moved; the cause is kept in words."""
-    _check_clock(by)
+    check_is_clock(by)
     stale = []
     for proposal in (
         Proposal.objects.select_for_update(of=("self",)).filter(status__in=DECIDABLE).order_by("pk")
@@ -41,11 +40,6 @@ def refresh_stale(*, by: Actor = CLOCK) -> list[Proposal]:
             lapse(proposal, Status.STALE, moved)
             stale.append(proposal)
     return stale
-
-
-def _check_clock(by: Actor) -> None:
-    if by.kind != "system":
-        raise NotAllowed("Upkeep is an act of the service itself.")
 
 
 def _why_expired(proposal: Proposal, now: datetime) -> str:

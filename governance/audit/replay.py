@@ -41,6 +41,7 @@ class Replay:
         self._ready: dict[tuple[str, str], Entry] = {}
         self._reviews: dict[str, tuple[Entry, frozenset[str]]] = {}
         self._used: set[str] = set()
+        self._emergencies: dict[str, Entry] = {}
 
     def feed(self, entry: Entry) -> None:
         """Take one entry; what is not allowed, or lacks the facts to judge it by, is noted in `broken`."""
@@ -49,6 +50,7 @@ class Replay:
             "role.revoke": self._revoke,
             "proposal.ready": self._note_ready,
             "proposal.review": self._note_review,
+            "proposal.acknowledge": self._note_acknowledged,
             "pointer.move": self._move,
         }
         step = steps.get(entry["action"])
@@ -113,6 +115,14 @@ class Replay:
             ),
         )
 
+    def _note_acknowledged(self, entry: Entry) -> None:
+        """A broken glass that was reviewed stays."""
+        self._emergencies = {
+            key: move
+            for key, move in self._emergencies.items()
+            if move["detail"]["proposal"] != entry["object"]["id"]
+        }
+
     def _move(self, entry: Entry) -> None:
         key, detail = entry["object"]["id"], entry["detail"]
         pointer = self.pointers.get(key)
@@ -134,6 +144,9 @@ class Replay:
     def _apply(self, key: str, entry: Entry) -> None:
         if key == ROSTER_POINTER:
             self._apply_roster(entry)
+        self._emergencies.pop(key, None)
+        if "reverts_at" in entry["detail"]:
+            self._emergencies[key] = entry
         pointer = self.pointers.setdefault(key, PointerHistory())
         pointer.former.add(pointer.live)
         pointer.live, pointer.generation = entry["after"], entry["detail"]["generation"]
@@ -149,7 +162,15 @@ class Replay:
     def _check_revert(self, key: str, entry: Entry) -> None:
         if entry["after"] not in self.pointers.get(key, PointerHistory()).former:
             raise RuleBroken(f"{entry['after'][:12]} was never live under {key}")
-        _expect("the kind of actor", entry["actor"]["kind"], "human")
+        if entry["actor"]["kind"] == "human":
+            return
+        _expect("the kind of actor", entry["actor"]["kind"], "system")
+        emergency = self._emergencies.get(key)
+        if emergency is None:
+            raise RuleBroken("the service reverted by itself what was no emergency")
+        _expect("the digest that the emergency replaced", entry["after"], emergency["before"])
+        if _moment(entry["time"]) < _moment(emergency["detail"]["reverts_at"]):
+            raise RuleBroken(f"the emergency lasts until {emergency['detail']['reverts_at']}")
 
     def _check_promote(self, key: str, entry: Entry) -> None:
         detail = entry["detail"]

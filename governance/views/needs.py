@@ -51,7 +51,12 @@ def needs_of(
 
 def _after_promotion(proposal: Proposal) -> Iterator[Need]:
     yield Need("met", "Promoted.")
-    if proposal.review_due:
+    if proposal.reverts_at is not None:
+        yield Need(
+            "unmet",
+            f"Unless a reviewer looks at it, it goes back by itself on {rules.minute(proposal.reverts_at)}.",
+        )
+    elif proposal.review_due:
         yield Need("unmet", "It went live at once and waits for its review afterwards.")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Literal
 
 from governance import diffs
@@ -82,20 +84,22 @@ def make_person(name: str, *roles: str) -> Person:
     return person
 
 
-def make_world() -> World:
-    """Set up the instance; the owners come last, because the second one ends the set-up."""
+ROLES: dict[str, tuple[str, ...]] = {
+    "starter": (REVIEWER, OPERATOR),
+    "rita": (REVIEWER,),
+    "ravi": (REVIEWER,),
+    "operator": (OPERATOR,),
+    "ada": (AUDITOR,),
+    "outsider": (VIEWER,),
+    "otto": (OWNER,),
+    "olga": (OWNER,),
+}
+
+
+def make_world(more: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> World:
+    """Set up the instance; the owners come last, because the second one ends the set-up. `more` adds roles."""
     install_policy(by=SETUP)
-    people = {
-        "starter": make_person("starter", REVIEWER, OPERATOR),
-        "rita": make_person("rita", REVIEWER),
-        "ravi": make_person("ravi", REVIEWER),
-        "operator": make_person("operator", OPERATOR),
-        "ada": make_person("ada", AUDITOR),
-        "outsider": make_person("outsider", VIEWER),
-        "otto": make_person("otto", OWNER),
-        "olga": make_person("olga", OWNER),
-    }
-    cast = Cast(**people)
+    cast = Cast(**{name: make_person(name, *more.get(name, ()), *roles) for name, roles in ROLES.items()})
     task = install_task(spec={"id": "digits", "title": "Digits"}, spec_digest=sha256_hex(b"spec"), by=SETUP)
     manifest = evaluator_manifest(EVALUATOR)
     evaluator = register_version(
