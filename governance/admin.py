@@ -226,6 +226,14 @@ class HaltAdmin(ReadingRoom):
     ordering = ("-stopped_at",)
 
 
+@admin.register(models.Hold)
+class HoldAdmin(ReadingRoom):
+    """What must not go live again."""
+
+    list_display = ("__str__", moment("held_at", "held (UTC)"), moment("lifted_at", "lifted (UTC)"), "reason")
+    ordering = ("-held_at",)
+
+
 @admin.register(models.AuditEntry)
 class AuditEntryAdmin(ReadingRoom):
     """The log."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet
 
 from governance.errors import BadInput
-from governance.models import Proposal, Release, Task
+from governance.models import Proposal, Release, Task, Version
 
 MIN_PREFIX = 4
 Row = TypeVar("Row", bound=Model)
@@ -21,6 +21,18 @@ def proposal_by_ref(text: str) -> Proposal:
 def release_by_digest(task: Task, text: str) -> Release:
     """The one release of the task whose digest begins with this text. Raises BadInput for none or several."""
     return _single(Release.objects.filter(task=task, digest__startswith=_prefix(text)), "release", text)
+
+
+def digest_by_prefix(text: str) -> str:
+    """The one digest of a release or version that begins with this text. Raises BadInput for none or several."""
+    wanted = _prefix(text)
+    found = {
+        *Release.objects.filter(digest__startswith=wanted).values_list("digest", flat=True)[:2],
+        *Version.objects.filter(digest__startswith=wanted).values_list("digest", flat=True)[:2],
+    }
+    if len(found) != 1:
+        raise BadInput(f"{'No' if not found else 'More than one'} release or version begins with {text!r}.")
+    return found.pop()
 
 
 def task_by_slug(slug: str) -> Task:

@@ -273,7 +273,10 @@ class Evidence(models.Model):
 
 
 class Review(models.Model):
-    """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires."""
+    """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires.
+
+    Once it has expired its giver may give another one: `round` counts them.
+    """
 
     class Verdict(models.TextChoices):
         APPROVE = "approve"
@@ -285,6 +288,7 @@ class Review(models.Model):
     verdict = models.CharField(max_length=16, choices=Verdict.choices)
     reason = models.TextField()
     subject_digest = models.CharField(max_length=DIGEST)
+    round = models.PositiveSmallIntegerField(default=1)
     nonce = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
@@ -293,7 +297,8 @@ class Review(models.Model):
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
-                fields=["proposal", "person", "subject_digest"], name="one_review_per_person_and_subject"
+                fields=["proposal", "person", "subject_digest", "round"],
+                name="one_review_per_person_subject_and_round",
             ),
             models.CheckConstraint(condition=~Q(reason=""), name="review_has_a_reason"),
         ]
@@ -324,6 +329,31 @@ class Halt(models.Model):
 
     def __str__(self) -> str:
         return f"stop of {self.scope or 'everything'}"
+
+
+class Hold(models.Model):
+    """A release or version that must not go live again, nor anything made from it, until two people lift that.
+
+    An `automatic` one was placed by a revert, and another revert to the same digest lifts it.
+    """
+
+    digest = models.CharField(max_length=DIGEST)
+    reason = models.TextField()
+    held_by = models.CharField(max_length=64)
+    held_at = models.DateTimeField(default=timezone.now)
+    automatic = models.BooleanField(default=False)
+    lifted_by = models.JSONField(default=list)
+    lifted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["digest"], condition=Q(lifted_at__isnull=True), name="one_open_hold_per_digest"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"hold of {self.digest[:12]}"
 
 
 class AuditEntry(models.Model):

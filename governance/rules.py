@@ -166,7 +166,8 @@ def check_may_review(proposal: Proposal, by: Actor) -> Person:
     rules = standing(proposal)
     person = check_role(by, {rules.lane.role})
     check_not_involved(proposal, person)
-    if proposal.reviews.filter(person=person, subject_digest=proposal.subject_digest).exists():
+    given = proposal.reviews.filter(person=person, subject_digest=proposal.subject_digest)
+    if given.filter(expires_at__gt=rules.now).exists():
         raise NotAllowed(f"{person} has already given a verdict on this proposal; one each is all there is.")
     return person
 

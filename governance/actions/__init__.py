@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance.actions.emergencies import break_glass, revert_due
 from governance.actions.events import note_event
+from governance.actions.holding import hold, lift_hold
 from governance.actions.installing import (
     ReleaseDraft,
     install_pointer,
@@ -14,7 +15,7 @@ from governance.actions.installing import (
     register_version,
 )
 from governance.actions.people import create_person, grant_role, revoke_role
-from governance.actions.promoting import promote, revert
+from governance.actions.promoting import promote
 from governance.actions.proposing import (
     EvidenceItem,
     ProposalDraft,
@@ -23,6 +24,7 @@ from governance.actions.proposing import (
     open_proposal,
     withdraw,
 )
+from governance.actions.reverting import revert, revert_lineage
 from governance.actions.reviewing import acknowledge, review
 from governance.actions.stopping import resume, stop
 from governance.actions.upkeep import expire_due, refresh_stale
@@ -38,9 +40,11 @@ __all__ = [
     "expire_due",
     "finish_verification",
     "grant_role",
+    "hold",
     "install_pointer",
     "install_policy",
     "install_task",
+    "lift_hold",
     "note_event",
     "open_proposal",
     "policy_manifest",
@@ -51,6 +55,7 @@ __all__ = [
     "resume",
     "revert",
     "revert_due",
+    "revert_lineage",
     "review",
     "revoke_role",
     "stop",

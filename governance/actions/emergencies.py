@@ -6,8 +6,8 @@ import uuid
 from datetime import datetime
 
 from governance.actions.base import act, check_reason, locked
-from governance.actions.promoting import carry_out_revert, revert_proposal
 from governance.actions.proposing import EvidenceItem, keep_evidence, make_ready
+from governance.actions.reverting import carry_out_revert, revert_proposal
 from governance.actors import CLOCK, Actor
 from governance.errors import BadInput
 from governance.models import Proposal, Release

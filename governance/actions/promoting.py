@@ -1,8 +1,7 @@
-"""Acts that move what is live: promote an approved proposal, revert to a former live release."""
+"""Promotion: make an approved proposal's target live."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.db import transaction
@@ -14,12 +13,12 @@ from governance.actions.people import apply_roster
 from governance.actors import Actor
 from governance.against_log import check_against_log
 from governance.audit.checkpoints import make_checkpoint
-from governance.errors import BadInput, NotAllowed, Stale
-from governance.models import AuditEntry, PointerMove, Proposal, Release, Review, Task, Version
-from governance.pointers import current_digest, kind_of, release_key, task_of
+from governance.errors import Stale
+from governance.lineage import check_not_held
+from governance.models import AuditEntry, PointerMove, Proposal, Review, Version
+from governance.pointers import kind_of
 from governance.policy import policy_in_force
-from governance.rules import check_may_promote, check_may_revert, standing
-from governance.subjects import current_subject, subject_digest
+from governance.rules import check_may_promote, standing
 from governance.transitions import Status
 
 
@@ -33,12 +32,14 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
     proposal = locked(proposal)
     approvals = check_may_promote(proposal, by)
     check_subject(proposal)
+    if proposal.release is not None:
+        check_not_held(proposal.release)
     text = check_reason(reason, standing(proposal).policy.min_reason)
     check_against_log(proposal, approvals)
     check_signer()
     move(proposal, Status.PROMOTING)
     _consume(approvals)
-    _retire(proposal.key, Status.SUPERSEDED, f"Superseded by {proposal.title}.")
+    retire(proposal.key, Status.SUPERSEDED, f"Superseded by {proposal.title}.")
     detail = {
         "lane": proposal.lane,
         "excluded": proposal.excluded,
@@ -47,75 +48,15 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
     }
     if proposal.version is not None and proposal.version.kind == Version.Kind.ROSTER:
         apply_roster(proposal.version, by)
-    moved, entry = carry_out(_move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
+    moved, entry = carry_out(move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     move(proposal, Status.PROMOTED, status_reason=text)
-    _make_others_stale(proposal, entry)
+    make_others_stale(proposal, entry)
     transaction.on_commit(make_checkpoint, robust=True)
     return moved
 
 
-@act("pointer.move", durable=True)
-def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
-    """Make a former live release live again at once; the review comes afterwards.
-
-    Raises BadInput for a digest that was never live under this key, NotAllowed unless an operator acts (an
-    evaluator or a policy goes back by a proposal only).
-    """
-    check_may_revert(by)
-    task = task_of(key)
-    if kind_of(key) != "release" or task is None:
-        raise NotAllowed(
-            "Only a live release can be reverted; an evaluator or a policy goes back by a proposal."
-        )
-    text = check_reason(reason, policy_in_force()[0].min_reason)
-    base = current_digest(key)
-    if to_digest == base:
-        raise BadInput(f"{to_digest[:12]} is live already.")
-    if not PointerMove.objects.filter(key=key, digest=to_digest).exists():
-        raise BadInput(
-            f"{to_digest[:12]} was never live under {key}; only a former live release can come back."
-        )
-    return carry_out_revert(revert_proposal(task, to_digest, text, by), text, by)
-
-
-def revert_proposal(task: Task, to_digest: str, reason: str, by: Actor) -> Proposal:
-    """The proposal, not saved yet, that takes a task back to a former live release at once."""
-    key = release_key(task)
-    return Proposal(
-        ref=str(uuid.uuid4()),
-        kind=Proposal.Kind.REVERT,
-        status=Status.PROMOTING,
-        lane="revert",
-        lane_reason="It makes a former live release live again; it is reviewed afterwards.",
-        title=f"Revert {task.slug} to {to_digest[:12]}",
-        task=task,
-        release=Release.objects.get(digest=to_digest),
-        key=key,
-        target=to_digest,
-        base=current_digest(key),
-        excluded=[by.ref],
-        proposed_by=by.ref,
-        status_reason=reason,
-        review_due=True,
-    )
-
-
-def carry_out_revert(proposal: Proposal, reason: str, by: Actor) -> Proposal:
-    """Save the proposal of a revert and move the pointer, as a part of the act that reverts."""
-    check_signer()
-    proposal.subject = current_subject(proposal)
-    proposal.subject_digest = subject_digest(proposal.subject)
-    proposal.save(force_insert=True)
-    _retire(proposal.key, Status.REVERTED, f"Reverted: {reason}")
-    detail = {"lane": proposal.lane, "subject": proposal.subject}
-    _, entry = carry_out(_move_of(proposal, PointerMove.Kind.REVERT, reason), by, detail)
-    move(proposal, Status.PROMOTED)
-    _make_others_stale(proposal, entry)
-    transaction.on_commit(make_checkpoint, robust=True)
-    return proposal
-
-
-def _move_of(proposal: Proposal, kind: PointerMove.Kind, reason: str) -> Move:
+def move_of(proposal: Proposal, kind: PointerMove.Kind, reason: str) -> Move:
+    """The move of the pointer that a proposal asks for."""
     return Move(
         proposal.key, kind, proposal.base, proposal.target, reason, proposal.ref, proposal.subject_digest
     )
@@ -137,13 +78,13 @@ def _consume(approvals: list[Review]) -> None:
         raise Stale("One of these approvals was used already; look again.")
 
 
-def _retire(key: str, status: Status, why: str) -> None:
+def retire(key: str, status: Status, why: str) -> None:
     """Move the proposal that made the present version live on, if a proposal did."""
     for live in Proposal.objects.select_for_update(of=("self",)).filter(key=key, status=Status.PROMOTED):
         move(live, status, status_reason=why)
 
 
-def _make_others_stale(proposal: Proposal, entry: AuditEntry) -> None:
+def make_others_stale(proposal: Proposal, entry: AuditEntry) -> None:
     """What was open over the same pointer, under the same evaluator or under the old policy has lost its ground."""
     what = {
         "release": "live release",

@@ -17,6 +17,7 @@ from governance.actors import Actor
 from governance.digests import sha256_hex
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.lanes import Change, changed_paths, classify
+from governance.lineage import check_not_held
 from governance.models import Evidence, Proposal, Release, Task, Version
 from governance.pointers import (
     POLICY_KEY,
@@ -73,6 +74,8 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     """
     check_may_propose(by)
     check_not_stopped(draft.task.slug if draft.task else "")
+    if draft.release is not None:
+        check_not_held(draft.release)
     key, target = _destination(draft)
     base = current_digest(key)
     if target == base:

@@ -41,6 +41,7 @@ def review(*, proposal: Proposal, verdict: str, reason: str, subject_digest: str
         verdict=verdict,
         reason=text,
         subject_digest=subject_digest,
+        round=proposal.reviews.filter(person=person, subject_digest=subject_digest).count() + 1,
         nonce=secrets.token_hex(16),
         created_at=rules.now,
         expires_at=rules.now + rules.policy.approvals_expire,

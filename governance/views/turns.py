@@ -29,6 +29,10 @@ def turn_of(proposal: Proposal, visitor: Visitor, policy: Policy, now: datetime)
         return ""
     if proposal.status == Status.APPROVED:
         return "promote" if visitor.roles & policy.promoter_roles else ""
-    seen = {(review.person_id, review.subject_digest) for review in proposal.reviews.all()}
+    seen = {
+        (review.person_id, review.subject_digest)
+        for review in proposal.reviews.all()
+        if review.expires_at > now
+    }
     reviewed = (visitor.person.pk, proposal.subject_digest) in seen
     return "review" if may_judge and not reviewed else ""

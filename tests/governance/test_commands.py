@@ -15,7 +15,7 @@ from governance.models import Person, Proposal
 from governance.pointers import live_release
 from governance.policy import bundled_text
 from governance.roles import roles_of
-from tests.governance.cast import PASSWORD, REASON, World, age, promoted, ready
+from tests.governance.cast import BETTER, PASSWORD, REASON, World, age, make_release, promoted, ready
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +173,29 @@ def test_commands_that_lack_a_name_or_a_role_say_so(world: World) -> None:
     with pytest.raises(CommandError, match="Say which role"):
         run("people", "grant", "rita", "--as", "olga")
     assert "stateDiagram-v2" in run("state_diagram")
+
+
+def test_a_bad_version_is_previewed_held_reverted_and_lifted_by_command(world: World) -> None:
+    proposal = promoted(world)
+    assert run("hold") == "Nothing is held."
+    assert "would go back to" in run("hold", proposal.target[:8], "--preview")
+    done = run("hold", proposal.target[:8], "--revert", "--reason", REASON, "--as", "operator")
+    assert f"digits is back at {world.seed.digest[:12]}" in done
+    assert "Nothing that is live" in run("hold", proposal.target[:8], "--preview")
+    assert REASON in run("hold")
+    assert "a second person" in run(
+        "hold", proposal.target[:8], "--lift", "--reason", REASON, "--as", "operator"
+    )
+    assert "no longer held" in run(
+        "hold", proposal.target[:8], "--lift", "--reason", REASON, "--as", "starter"
+    )
+    assert "is held" in run("hold", proposal.target[:8], "--reason", REASON, "--as", "operator")
+    with pytest.raises(CommandError, match="No release or version begins"):
+        run("hold", "ffffffff")
+
+
+def test_the_glass_is_broken_by_command(world: World) -> None:
+    why = "Every answer since midnight is wrong and nothing former is better."
+    release = make_release(world.task, BETTER)
+    said = run("break_glass", "digits", "--release", release.digest[:8], "--reason", why, "--as", "operator")
+    assert "waits for 2 other operators" in said

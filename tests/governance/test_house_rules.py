@@ -69,8 +69,8 @@ def test_nothing_outside_the_core_writes_governance_rows() -> None:
 
 
 def test_the_search_for_writers_finds_them() -> None:
-    found = _writes(REPO / "governance" / "actions" / "promoting.py")
-    assert "governance/actions/promoting.py: a row.save" in found
+    found = _writes(REPO / "governance" / "actions" / "reverting.py")
+    assert "governance/actions/reverting.py: a row.save" in found
 
 
 def test_raw_sql_is_used_only_to_look_at_the_triggers() -> None:

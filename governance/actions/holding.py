@@ -1,0 +1,75 @@
+"""Holds: one person keeps a bad version, and everything made from it, from going live; two lift that."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.utils import timezone
+
+from governance.actions.base import act, check_reason, move, note
+from governance.actors import Actor
+from governance.audit.log import Facts, record
+from governance.errors import BadInput, NotAllowed, Stale
+from governance.lineage import ancestry
+from governance.models import Hold, Proposal, Release, Version
+from governance.policy import policy_facts, policy_in_force
+from governance.rules import check_may_revert
+from governance.transitions import OPEN, Status
+
+PEOPLE_TO_LIFT: Final = 2
+
+
+@act("hold", durable=True)
+def hold(*, digest: str, reason: str, by: Actor) -> Hold:
+    """Keep a release or version, and everything made from it, from going live; open proposals of it are quarantined.
+
+    Raises BadInput for an unknown digest or one that is held already, NotAllowed unless an operator acts.
+    """
+    check_may_revert(by)
+    return place_hold(digest, check_reason(reason, policy_in_force()[0].min_reason), by)
+
+
+@act("hold.lift", durable=True)
+def lift_hold(*, digest: str, reason: str, by: Actor) -> Hold:
+    """Ask to lift a hold; the second person who asks lifts it. Raises BadInput when nothing is held there."""
+    person = check_may_revert(by)
+    held = Hold.objects.select_for_update().filter(digest=digest, lifted_at__isnull=True).first()
+    if held is None:
+        raise BadInput(f"{digest[:12]} is not held.")
+    if person.ref in held.lifted_by:
+        raise NotAllowed(f"{person} has already asked to lift this; it takes a second person.")
+    text = check_reason(reason, policy_in_force()[0].min_reason)
+    asked = [*held.lifted_by, person.ref]
+    over = timezone.now() if len(asked) == PEOPLE_TO_LIFT else None
+    changed = Hold.objects.filter(pk=held.pk, lifted_by=held.lifted_by, lifted_at__isnull=True)
+    if changed.update(lifted_by=asked, lifted_at=over) != 1:
+        raise Stale("Somebody else asked to lift it at the same moment; look again.")
+    held.refresh_from_db()
+    note_hold("hold.lift", held, text, by, {"asked": asked, "over": over is not None})
+    return held
+
+
+def place_hold(digest: str, reason: str, by: Actor, *, automatic: bool = False) -> Hold:
+    """Hold a digest as a part of the act that asks for it; `automatic` when a revert does.
+
+    Raises BadInput for an unknown digest, or for one that people hold already.
+    """
+    known = Release.objects.filter(digest=digest).exists() or Version.objects.filter(digest=digest).exists()
+    if not known:
+        raise BadInput(f"{digest[:12]} is neither a release nor a version known here.")
+    if Hold.objects.filter(digest=digest, lifted_at__isnull=True).exists():
+        raise BadInput(f"{digest[:12]} is held already.")
+    held = Hold.objects.create(digest=digest, reason=reason, held_by=by.ref, automatic=automatic)
+    cause = note_hold("hold", held, reason, by, {"automatic": automatic})
+    for proposal in Proposal.objects.select_for_update(of=("self",)).filter(status__in=OPEN).order_by("pk"):
+        if proposal.release is not None and digest in ancestry(proposal.release):
+            move(proposal, Status.QUARANTINED, status_reason=f"Held: {reason}")
+            note(by, "proposal.quarantined", proposal, reason=reason, cause=cause)
+    return held
+
+
+def note_hold(action: str, held: Hold, reason: str, by: Actor, detail: dict[str, Any]) -> str:
+    """The entry of an act on a hold; returns its id."""
+    facts = Facts(reason=reason, policy=policy_facts(), before=held.digest, detail=detail)
+    entry = record(by=by, action=action, subject=("digest", held.digest), facts=facts)
+    return str(entry.entry()["id"])

@@ -1,0 +1,60 @@
+"""Where a release comes from, and what must not go live because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.errors import NotAllowed
+from governance.models import Hold, Pointer, PointerMove, Release, Task, Version
+from governance.pointers import live_release, release_key
+
+
+def ancestry(release: Release) -> set[str]:
+    """The digests of a release, its harness, its adapter and everything that they were made from."""
+    found: set[str] = set()
+    line: Release | None = release
+    while line is not None and line.digest not in found:
+        found.add(line.digest)
+        for version in (line.harness, line.adapter):
+            found.update(_versions(version))
+        line = line.parent
+    return found
+
+
+def _versions(version: Version | None) -> Iterator[str]:
+    seen: set[str] = set()
+    while version is not None and version.digest not in seen:
+        seen.add(version.digest)
+        yield version.digest
+        version = version.parent
+
+
+def live_descendants(digest: str) -> list[tuple[Task, Release]]:
+    """The tasks whose live release is, or was made from, the release or version of this digest."""
+    keys = set(Pointer.objects.filter(key__startswith="release:").values_list("key", flat=True))
+    live = [(task, live_release(task)) for task in Task.objects.order_by("slug") if release_key(task) in keys]
+    return [(task, release) for task, release in live if digest in ancestry(release)]
+
+
+def newest_without(task: Task, digest: str) -> Release | None:
+    """The release that was live last and was not made from this digest; None when there never was one."""
+    moves = PointerMove.objects.filter(key=release_key(task)).order_by("-generation")
+    for former in moves.values_list("digest", flat=True):
+        release = Release.objects.get(digest=former)
+        if digest not in ancestry(release):
+            return release
+    return None
+
+
+def check_not_held(release: Release, *, but_for_reverts: bool = False) -> None:
+    """Raises NotAllowed while the release, or something it was made from, is held (but for what a revert held)."""
+    holds = Hold.objects.filter(digest__in=ancestry(release), lifted_at__isnull=True)
+    if but_for_reverts:
+        holds = holds.filter(automatic=False)
+    hold = holds.order_by("held_at").first()
+    if hold is not None:
+        whose = "It" if hold.digest == release.digest else f"It was made from {hold.digest[:12]}, which"
+        raise NotAllowed(
+            f"{whose} is held since {hold.held_at:%Y-%m-%d} ({hold.reason}); two people can lift that: "
+            f"manage.py hold --lift {hold.digest[:12]}."
+        )

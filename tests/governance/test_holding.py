@@ -1,0 +1,121 @@
+"""Holds: what was taken back, and whatever was made from it, does not come back unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from governance.actions import hold, lift_hold, open_proposal, register_release, revert, revert_lineage
+from governance.actions.installing import ReleaseDraft
+from governance.actors import LOOP
+from governance.audit.replay import replay
+from governance.errors import BadInput, NotAllowed
+from governance.lineage import ancestry, live_descendants
+from governance.models import AuditEntry, Hold, Release
+from governance.pointers import live_release, release_key
+from governance.roles import OPERATOR
+from tests.governance.cast import (
+    BOLDER,
+    REASON,
+    World,
+    draft_of,
+    make_adapter,
+    make_harness,
+    make_world,
+    promoted,
+    ready,
+)
+
+
+@pytest.fixture
+def world(db: None, signer_home: object) -> World:
+    """The usual instance with a second operator."""
+    return make_world({"otto": (OPERATOR,)})
+
+
+def child_of(world: World, parent: Release) -> Release:
+    """A release made from another one."""
+    harness = make_harness(world.task, BOLDER)
+    draft = ReleaseDraft(world.task, harness, None, parent, parent.binding, "test")
+    return register_release(draft=draft, by=LOOP)
+
+
+def test_what_a_revert_took_back_is_not_proposed_again_nor_is_its_child(world: World) -> None:
+    proposal = promoted(world)
+    assert proposal.release is not None
+    child = child_of(world, proposal.release)
+    revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=world.cast.act("operator"))
+    with pytest.raises(NotAllowed, match="It is held since"):
+        open_proposal(draft=draft_of(world), by=LOOP)
+    draft = draft_of(world, BOLDER)
+    assert draft.release == child
+    with pytest.raises(NotAllowed, match=f"It was made from {proposal.target[:12]}, which is held since"):
+        open_proposal(draft=draft, by=LOOP)
+
+
+def test_a_revert_of_the_revert_is_one_action_and_lifts_its_hold(world: World) -> None:
+    proposal = promoted(world)
+    by = world.cast.act("operator")
+    revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=by)
+    revert(key=proposal.key, to_digest=proposal.target, reason=REASON, by=by)
+    assert live_release(world.task) == proposal.release
+    assert list(Hold.objects.filter(lifted_at__isnull=True).values_list("digest", flat=True)) == [
+        world.seed.digest
+    ]
+
+
+def test_what_people_hold_takes_two_people_to_lift(world: World) -> None:
+    proposal = promoted(world)
+    by = world.cast.act("operator")
+    hold(digest=world.seed.digest, reason=REASON, by=by)
+    with pytest.raises(NotAllowed, match="It is held since"):
+        revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=by)
+    assert lift_hold(digest=world.seed.digest, reason=REASON, by=by).lifted_at is None
+    with pytest.raises(NotAllowed, match="takes a second person"):
+        lift_hold(digest=world.seed.digest, reason=REASON, by=by)
+    assert lift_hold(digest=world.seed.digest, reason=REASON, by=world.cast.act("otto")).lifted_at is not None
+    revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=by)
+    assert live_release(world.task) == world.seed
+
+
+def test_a_hold_quarantines_open_proposals_of_what_it_holds_and_no_others(world: World) -> None:
+    adapter = make_adapter(world.task)
+    touched, other = ready(world, adapter=adapter), ready(world, BOLDER)
+    hold(digest=adapter.digest, reason=REASON, by=world.cast.act("operator"))
+    touched.refresh_from_db()
+    other.refresh_from_db()
+    assert (touched.status, touched.status_reason) == ("quarantined", f"Held: {REASON}")
+    assert other.status == "ready"
+
+
+def test_everything_made_from_a_bad_version_is_taken_back_at_once(world: World) -> None:
+    proposal = promoted(world)
+    assert proposal.release is not None
+    bad = proposal.release.harness.digest
+    assert bad in ancestry(proposal.release)
+    assert [(task.slug, release) for task, release in live_descendants(bad)] == [("digits", proposal.release)]
+    (back,) = revert_lineage(digest=bad, reason=REASON, by=world.cast.act("operator"))
+    assert (live_release(world.task), back.review_due) == (world.seed, True)
+    assert live_descendants(bad) == []
+    assert replay(row.entry() for row in AuditEntry.objects.order_by("seq")).broken == []
+
+
+def test_when_there_is_no_way_back_nothing_is_done(world: World) -> None:
+    with pytest.raises(BadInput, match="Every release that was ever live on digits was made from"):
+        revert_lineage(digest=world.seed.digest, reason=REASON, by=world.cast.act("operator"))
+    assert not Hold.objects.exists()
+    assert live_release(world.task) == world.seed
+
+
+def test_unknown_digests_held_ones_and_free_ones_are_named(world: World) -> None:
+    by = world.cast.act("operator")
+    with pytest.raises(BadInput, match="neither a release nor a version"):
+        hold(digest="0" * 64, reason=REASON, by=by)
+    with pytest.raises(BadInput, match="is not held"):
+        lift_hold(digest=world.seed.digest, reason=REASON, by=by)
+    hold(digest=world.seed.digest, reason=REASON, by=by)
+    with pytest.raises(BadInput, match="is held already"):
+        hold(digest=world.seed.digest, reason=REASON, by=by)
+    with pytest.raises(NotAllowed, match="needs the role operator"):
+        hold(digest=world.seed.digest, reason=REASON, by=world.cast.act("rita"))
+    assert live_release(world.task).digest == world.seed.digest
+    assert release_key(world.task) == "release:digits"
