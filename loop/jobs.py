@@ -78,6 +78,7 @@ def upkeep(now: datetime) -> None:
     actions.expire_due(now=now)
     actions.refresh_stale()
     actions.revert_due(now=now)
+    actions.promote_due()
     checkpoints.tick(now)
 
 

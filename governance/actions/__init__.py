@@ -27,7 +27,7 @@ from governance.actions.proposing import (
 from governance.actions.reverting import revert, revert_lineage
 from governance.actions.reviewing import acknowledge, review
 from governance.actions.stopping import resume, stop
-from governance.actions.upkeep import expire_due, refresh_stale
+from governance.actions.upkeep import expire_due, promote_due, refresh_stale
 
 __all__ = [
     "EvidenceItem",
@@ -49,6 +49,7 @@ __all__ = [
     "open_proposal",
     "policy_manifest",
     "promote",
+    "promote_due",
     "refresh_stale",
     "register_release",
     "register_version",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from governance import diffs
 from governance.actions.base import act, check_reason, locked, move, note
-from governance.actors import Actor
+from governance.actors import CLOCK, Actor
 from governance.digests import sha256_hex
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.lanes import Change, changed_paths, classify
@@ -181,7 +181,7 @@ def keep_evidence(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> tuple
 def make_ready(
     proposal: Proposal, policy: Policy, reason: str, listed: tuple[dict[str, Any], ...], by: Actor
 ) -> Proposal:
-    """Fix the subject: from here on it is what people decide about."""
+    """Fix the subject: from here on it is what people decide about (or nobody, where the policy says so)."""
     subject = current_subject(proposal)
     now = timezone.now()
     move(
@@ -213,6 +213,10 @@ def make_ready(
         evidence=listed,
         detail=detail,
     )
+    if policy.lane(proposal.lane).approvals == 0:
+        why = "The policy in force lets changes inside the envelope go live without a person."
+        move(proposal, Status.APPROVED, status_reason=why)
+        note(CLOCK, "proposal.approved_by_policy", proposal, reason=why)
     return proposal
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from governance.actions.base import act, lapse
+from governance.actions.promoting import promote
 from governance.actors import CLOCK, Actor
 from governance.models import Proposal
+from governance.policy import policy_in_force
 from governance.rules import Standing, check_is_clock, counted_approvals, standing
 from governance.subjects import current_subject, what_moved
 from governance.transitions import DECIDABLE, Status
@@ -25,6 +27,23 @@ def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
             lapse(proposal, Status.EXPIRED, why)
             expired.append(proposal)
     return expired
+
+
+def promote_due() -> list[Proposal]:
+    """Promote what the policy in force lets go live without a person; each is an act of its own.
+
+    Raises what `promote` raises: without a signer nothing goes live by itself either.
+    """
+    approved = list(Proposal.objects.filter(status=Status.APPROVED).order_by("pk"))
+    if not approved:
+        return []
+    policy, _ = policy_in_force()
+    due = [proposal for proposal in approved if policy.lane(proposal.lane).approvals == 0]
+    for proposal in due:
+        promote(
+            proposal=proposal, reason=f"Policy {policy.name} {policy.version} asks for no approval.", by=CLOCK
+        )
+    return due
 
 
 @act("proposal.refresh_stale")

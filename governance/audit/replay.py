@@ -187,6 +187,8 @@ class Replay:
             evaluator = self._live(f"evaluator:{subject['task']}")
             _expect("the evaluator that was approved under", subject["evaluator"], evaluator)
         lane = self._lanes[detail["lane"]]
+        if lane["quorum"] > 0:
+            _expect("the kind of actor", entry["actor"]["kind"], "human")
         excluded = set(ready["detail"]["excluded"]) | set(detail["excluded"])
         people = [
             self._check_approval(approval, entry, ready, lane["role"]) for approval in detail["consumed"]

@@ -74,9 +74,16 @@ def test_no_policy_lets_one_person_change_the_goalposts(lane: str) -> None:
         parse_policy(f"{head}[lanes.{lane}]{tail.replace('approvals = 2', 'approvals = 1', 1)}")
 
 
-def test_no_policy_lets_anything_go_live_without_a_person() -> None:
-    with pytest.raises(BadInput, match=r"lanes\.harness\.approvals must be a whole number of at least 1"):
-        parse_policy(STRICT.replace("approvals = 1", "approvals = 0", 1))
+@pytest.mark.parametrize(
+    ("lane", "least"), [("harness_outside", 1), ("adapter", 1), ("revert", 1), ("break_glass", 2)]
+)
+def test_a_policy_lets_nothing_but_the_envelope_go_live_without_a_person(lane: str, least: int) -> None:
+    head, _, tail = STRICT.partition(f"[lanes.{lane}]")
+    free = re.sub(r"approvals = \d", "approvals = 0", tail, count=1)
+    with pytest.raises(
+        BadInput, match=rf"lanes\.{lane}\.approvals must be a whole number of at least {least}"
+    ):
+        parse_policy(f"{head}[lanes.{lane}]{free}")
 
 
 def test_a_table_that_is_missing_is_named() -> None:

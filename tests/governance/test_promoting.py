@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError
 
-from governance.actions import promote, review
-from governance.actors import LOOP
+from governance.actions import promote, promote_due, review
+from governance.actors import CLOCK, LOOP
 from governance.audit.replay import replay
 from governance.errors import AuditError, BadInput, NotAllowed, Stale
 from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal, Review
@@ -312,3 +312,25 @@ def test_an_evaluator_is_code_of_modest_size_with_its_entry_point(world: World) 
                 summary="",
                 by=world.cast.act("olga"),
             )
+
+
+def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_person(world: World) -> None:
+    text = NEW_POLICY.replace("approvals = 1", "approvals = 0", 1)
+    proposal = submit_policy(text=text, summary="", by=world.cast.act("operator"))
+    for name in ("olga", "otto"):
+        say(world, name, proposal)
+    age(proposal, hours=25)
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    inside, outside = ready(world), ready(world, BOLDER)
+    assert (inside.status, outside.status) == ("approved", "ready")
+    assert promote_due() == [inside]
+    inside.refresh_from_db()
+    assert inside.status == "promoted"
+    assert promote_due() == []
+
+
+def test_under_the_strict_policy_the_clock_promotes_nothing(world: World) -> None:
+    proposal = approved(world)
+    assert promote_due() == []
+    with pytest.raises(NotAllowed, match="Only a person"):
+        promote(proposal=proposal, reason=REASON, by=CLOCK)

@@ -69,14 +69,14 @@ class Command(PawlCommand):
             self.emit({"digest": digest}, f"{short}, and whatever was made from it, is held.")
 
     def _preview(self, digest: str) -> None:
-        rows = []
+        rows: list[dict[str, str]] = []
         for task, live in live_descendants(digest):
             way_back = newest_without(task, digest)
             rows.append(
-                {"task": task.slug, "live": live.digest, "back_to": way_back.digest if way_back else None}
+                {"task": task.slug, "live": live.digest, "back_to": way_back.digest if way_back else ""}
             )
         lines = [
-            f"{row['task']}: {row['live'][:12]} is live and would go back to {(row['back_to'] or 'nothing known')[:12]}"
+            f"{row['task']}: {row['live'][:12]} is live and would go back to {row['back_to'][:12] or 'nothing known'}"
             for row in rows
         ]
         self.emit(rows, "\n".join(lines) or f"Nothing that is live was made from {digest[:12]}.")
