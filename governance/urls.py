@@ -6,7 +6,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from governance import api
-from governance.views import audit, inbox, proposals, versions
+from governance.views import audit, inbox, proposals, stops, versions
 
 app_name = "desk"
 
@@ -20,6 +20,8 @@ urlpatterns = [
     path("tasks/", versions.task_list, name="tasks"),
     path("tasks/<slug:slug>/", versions.task_page, name="task"),
     path("tasks/<slug:slug>/revert/", versions.task_revert, name="revert"),
+    path("stops/", stops.stops_page, name="stops"),
+    path("stops/act/", stops.stops_act, name="stops-act"),
     path("audit/", audit.audit_list, name="audit"),
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:seq>/", audit.audit_entry, name="audit-entry"),

@@ -13,8 +13,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from governance import visible as visible_text
+from governance.models import Halt
 
 register = template.Library()
+
+
+@register.simple_tag
+def open_halts() -> list[Halt]:
+    """What is stopped now, for the banner of every page."""
+    return list(Halt.objects.filter(resumed_at__isnull=True).order_by("scope"))
 
 
 @register.filter

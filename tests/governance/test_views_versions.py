@@ -52,7 +52,7 @@ def test_the_list_of_tasks_names_live_release_and_open_proposals(
     scene: Scene, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     client = as_person(scene, "outsider")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         page = client.get("/tasks/").content.decode()
     assert live(scene)[:12] in page
 
@@ -136,7 +136,7 @@ def test_the_log_is_paged_by_number_in_a_fixed_number_of_queries(
     client = as_person(scene, "operator")
     for name in ("rita", "otto", "operator"):
         as_person(scene, name).get(f"/proposals/{scene.waiting.ref}/")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         first = client.get("/audit/")
     assert len(first.context["rows"]) == 50
     older = client.get(f"/audit/?before={first.context['older']}")
