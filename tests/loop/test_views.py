@@ -58,7 +58,7 @@ def test_the_list_asks_a_fixed_number_of_queries(
             base_release=scene.seed,
             started_by="loop",
         )
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert text(viewer, "/campaigns/").count("other-") >= 5
 
 
@@ -139,7 +139,7 @@ def test_a_trajectory_can_be_read_item_by_item(scene: Scene, viewer: Client) -> 
 def test_a_page_of_steps_asks_a_fixed_number_of_queries(
     scene: Scene, viewer: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         viewer.get(f"/rollouts/{scene.rollout.pk}/")
 
 
