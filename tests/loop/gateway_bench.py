@@ -12,7 +12,8 @@ import httpx
 import httpx2
 import openai
 
-from loop.gateway import GatewayLimits, GatewaySession, Prices, Upstream, open_gateway
+from loop.gateway import GatewayLimits, GatewaySession, Upstream, open_gateway
+from loop.prices import Prices
 from tests.loop.fake_providers import FakeProvider, fake_provider
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -119,7 +119,7 @@ REFUSED_CHATS: list[tuple[dict[str, Any], str]] = [
      "does not take url"),
     ({"messages": [{"role": "user", "content": None}]}, "must be a string"),
     ({"metadata": {"item_id": "a", "other": "b"}}, "does not take other"),
-    ({"metadata": {"item_id": 3}}, "at most 200"),
+    ({"metadata": {"item_id": 3}}, "at most 100"),
     ({"temperature": "hot"}, "temperature must be a number"),
     ({"temperature": 9}, "between 0 and 2"),
     ({"max_tokens": 0}, "max_tokens"),

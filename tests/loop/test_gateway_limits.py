@@ -18,7 +18,8 @@ import openai
 import pytest
 
 from loop.errors import ProviderError, SandboxError
-from loop.gateway import GatewayLimits, Prices, Upstream, open_gateway
+from loop.gateway import GatewayLimits, Upstream, open_gateway
+from loop.prices import Prices
 from tests.loop.fake_providers import Drop, Fault, Say
 from tests.loop.gateway_bench import HELLO, Bench, opened
 
@@ -231,7 +232,7 @@ def test_closing_cuts_a_call_in_flight_and_records_it(tmp_path: Path) -> None:
         started = time.monotonic()
     thread.join()
     assert time.monotonic() - started < 5
-    assert [call.status for call in bench.session.calls] == [502]
+    assert [call.status for call in bench.session.calls] == [499]
 
 
 def test_closing_cuts_idle_connections_at_once(tmp_path: Path) -> None:
@@ -271,12 +272,17 @@ def test_an_upstream_can_be_a_unix_socket(tmp_path: Path) -> None:
         assert len(inner.session.calls) == 1
 
 
-@pytest.mark.parametrize(
-    "fields", [{"api": "anthropic"}, {"base_url": "ftp://x"}, {"prices": Prices(input=float("nan"))}]
-)
+@pytest.mark.parametrize("fields", [{"api": "anthropic"}, {"base_url": "ftp://x"}])
 def test_an_impossible_upstream_is_refused_with_a_sentence(fields: dict[str, Any]) -> None:
     with pytest.raises(ProviderError, match=r"\.$"):
         Upstream(**{"base_url": "http://x", "served_model": "m", **fields})
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.0])
+def test_an_impossible_price_is_refused_with_a_sentence(price: float) -> None:
+    for name in ("input", "output", "cache_read", "cache_write"):
+        with pytest.raises(ProviderError, match=r"impossible; correct it\.$"):
+            Prices(**{name: price})
 
 
 def test_a_call_costs_little_time(bench: Bench) -> None:
