@@ -36,7 +36,7 @@ def differences(recorded: Any, asked: Any, where: str = "") -> Iterator[str]:
         for index in range(max(len(recorded), len(asked))):
             pair = [side[index] if index < len(side) else ABSENT for side in (recorded, asked)]
             yield from differences(pair[0], pair[1], f"{where}[{index}]")
-    elif recorded is not asked and (ABSENT in (recorded, asked) or settled(recorded) != settled(asked)):
+    elif recorded is ABSENT or asked is ABSENT or content_key(recorded) != content_key(asked):
         shown = tuple(_around(side, recorded, asked) for side in (recorded, asked))
         yield f"{where} is {shown[1]}, recorded was {shown[0]}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import select
 import socket
 import threading
 import time
@@ -104,31 +105,20 @@ class UpstreamClient:
             self._headers["Authorization"] = f"Bearer {upstream.api_key}"
 
     def ask(self, payload: bytes, deadline: float) -> ModelAnswer:
-        """Post one body and return the checked answer; `deadline` on the monotonic clock.
-
-        Raises AttemptFailed. A kept-alive connection that the upstream closed while it was idle is replaced
-        at once and is no fault.
-        """
-        while True:
-            connection = self._take(deadline)
-            reused, sent = connection.sock is not None, False
-            try:
-                connection.request("POST", self._path, payload, self._headers)
-                sent, sock = True, connection.sock
-                response = connection.getresponse()
-                raw = read_within(response, sock, deadline)
-            except (OSError, http.client.HTTPException) as error:
-                self._drop(connection)
-                if reused and isinstance(error, http.client.RemoteDisconnected | BrokenPipeError):
-                    continue
-                detail = (
-                    "took too long"
-                    if isinstance(error, TimeoutError)
-                    else f"dropped ({type(error).__name__})"
-                )
-                raise AttemptFailed(f"The connection to the model server {detail}.", billed=sent) from error
-            self._give_back(connection, response)
-            return self._read(response, raw)
+        """Post one body and return the checked answer; `deadline` on the monotonic clock. Raises AttemptFailed."""
+        connection, sent = self._take(deadline), False
+        try:
+            connection.request("POST", self._path, payload, self._headers)
+            sent, sock = True, connection.sock
+            response = connection.getresponse()
+            raw = read_within(response, sock, deadline)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop(connection)
+            slow = isinstance(error, TimeoutError)
+            detail = "took too long" if slow else f"dropped ({type(error).__name__})"
+            raise AttemptFailed(f"The connection to the model server {detail}.", billed=sent) from error
+        self._give_back(connection, response)
+        return self._read(response, raw)
 
     def close(self) -> None:
         """Cut every connection; attempts in flight fail at once."""
@@ -150,12 +140,21 @@ class UpstreamClient:
         with self._lock:
             if self._closed:
                 raise AttemptFailed("The run is over.", retry=False)
-            connection = self._idle.pop() if self._idle else self._new(timeout)
+            connection = self._kept() or self._new(timeout)
             self._busy.add(connection)
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         return connection
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """An idle connection that the upstream has not closed meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not readable(connection.sock):
+                return connection
+            connection.close()
+        return None
 
     def _new(self, timeout: float) -> http.client.HTTPConnection:
         if self._upstream.uds:
@@ -212,6 +211,13 @@ class UpstreamClient:
         if self._upstream.api_key:
             text = text.replace(self._upstream.api_key, "[key]")
         return f"The model server answered {status}: {text or 'no reason given'}."
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether an idle connection has anything to say: that is its end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def read_within(response: http.client.HTTPResponse, sock: socket.socket, deadline: float) -> bytes:

@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import openai
 
-from loop.gateway import GatewayLimits, GatewaySession, Upstream, open_gateway
+from loop.gateway import GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
 from loop.prices import Prices
 from tests.loop.fake_providers import FakeProvider, fake_provider
 
@@ -56,7 +56,14 @@ class Bench:
 
 
 @contextmanager
-def opened(tmp_path: Path, *, seed: int = 7, prices: Prices | None = None, **limits: Any) -> Iterator[Bench]:
+def opened(
+    tmp_path: Path,
+    *,
+    seed: int = 7,
+    prices: Prices | None = None,
+    memory: Memory | None = None,
+    **limits: Any,
+) -> Iterator[Bench]:
     with ExitStack() as stack:
         provider = stack.enter_context(fake_provider())
         upstream = Upstream(
@@ -64,10 +71,11 @@ def opened(tmp_path: Path, *, seed: int = 7, prices: Prices | None = None, **lim
             served_model="base",
             api_key="sk-secret",
             prices=prices or Prices(),
+            base_model="b1",
             adapter_digest="d1",
         )
         path = tmp_path / "llm.sock"
-        session = stack.enter_context(open_gateway(path, upstream, GatewayLimits(**limits), seed))
+        session = stack.enter_context(open_gateway(path, upstream, GatewayLimits(**limits), seed, memory))
         bench = Bench(session, provider, path)
         stack.callback(bench.http.close)
         stack.callback(bench.openai.close)
