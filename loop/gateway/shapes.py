@@ -19,6 +19,7 @@ MAX_MESSAGES = 512
 MAX_TOOLS = 64
 MAX_STOPS = 16
 MAX_DEPTH = 64
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 MAX_ITEM_ID = 100
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
@@ -271,7 +272,7 @@ def function_tool(name: Any, description: Any, schema: Any) -> dict[str, Any]:
         raise refuse("A function's description must be a string.")
     if not isinstance(schema, dict):
         raise refuse("A function's parameters must be a JSON schema object.")
-    if "$ref" in json.dumps(schema):
+    if any(word in json.dumps(schema) for word in REFERENCES):
         raise refuse("A function's schema may not refer to other documents.")
     function = {"name": name_of(name, "A function name"), "parameters": schema}
     return {"type": "function", "function": function | ({"description": description} if description else {})}

@@ -18,6 +18,7 @@ from loop.gateway.types import TASK_MODEL, Upstream
 
 MAX_REPLY_BYTES = 16 * 2**20
 BLOCK = 2**16
+KEY_HEAD = 6
 ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
@@ -208,8 +209,9 @@ class UpstreamClient:
         except (ValueError, KeyError, TypeError, AttributeError):
             detail = ""
         text = str(detail)[:500]
-        if self._upstream.api_key:
-            text = text.replace(self._upstream.api_key, "[key]")
+        key = self._upstream.api_key
+        if len(key) > 2 * KEY_HEAD:  # providers quote keys with their middle left out
+            text = re.sub(re.escape(key[:KEY_HEAD]) + r"\S*", "[key]", text)
         return f"The model server answered {status}: {text or 'no reason given'}."
 
 

@@ -178,6 +178,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send(200, raw, {})
 
+    def do_GET(self) -> None:
+        """Nothing is here; it is remembered that someone asked."""
+        self.provider.next(Seen(self.path, {key.lower(): value for key, value in self.headers.items()}, {}))
+        self.send(404, b"{}", {})
+
     def send(self, status: int, raw: bytes, headers: Mapping[str, str], cut_at: int | None = None) -> None:
         """A whole response, or one that promises more than it sends."""
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(raw)}"]

@@ -69,7 +69,7 @@ def opened(
         upstream = Upstream(
             base_url=provider.base_url,
             served_model="base",
-            api_key="sk-secret",
+            api_key="sk-secret-of-ours",
             prices=prices or Prices(),
             base_model="b1",
             adapter_digest="d1",
