@@ -14,6 +14,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,9 +78,9 @@ def answers(name: str, provider: FakeProvider) -> None:
         provider.default = Fault(422, message=f"headers: authorization: Bearer {KEY}")
         return
 
-    def reply(body: dict[str, object]) -> Step:
+    def reply(body: dict[str, Any]) -> Step:
         slow = name == "gateway_outage_fraud" and "slowly" in json.dumps(body)
-        return Say("ok", tokens=(1, COMPLETION), delay_s=2.0 if slow else 0.0)
+        return Say("ok", tokens=(1, int(body["max_tokens"])), delay_s=2.0 if slow else 0.0)
 
     provider.default = reply
 

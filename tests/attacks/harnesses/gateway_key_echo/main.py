@@ -17,7 +17,7 @@ def attack() -> None:
     for _ in range(6):
         for status, text in (chat(), message()):
             print(status, text)
-            if "sk-" in text:
+            if "sk-" in text.replace("task-model", ""):
                 print("BREACH: a key")
     print({name: value for name, value in os.environ.items() if "KEY" in name or "TOKEN" in name})
 
