@@ -42,7 +42,7 @@ def bench_gateway(calls: int) -> dict[str, float]:
     with TemporaryDirectory(prefix="pawl-b-") as folder, _provider() as direct:
         socket_path = Path(folder) / "llm.sock"
         upstream = Upstream(f"http://127.0.0.1:{direct}", "instant")
-        with open_gateway(socket_path, upstream, GatewayLimits(), 0), _relay(socket_path) as relayed:
+        with open_gateway(socket_path, upstream, GatewayLimits(), 0), relay(socket_path) as relayed:
             ways = {"direct": _connection(direct), "gateway": _connection(relayed)}
             for number in range(calls + WARM_UP):
                 for name, connection in ways.items():
@@ -81,7 +81,7 @@ def _provider() -> Iterator[int]:
 
 
 @contextmanager
-def _relay(socket_path: Path) -> Iterator[int]:
+def relay(socket_path: Path) -> Iterator[int]:
     """The port of the sandbox's own relay to a model socket, here outside of any sandbox."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])

@@ -225,10 +225,9 @@ def test_a_reply_that_drips_is_cut_at_the_deadline(tmp_path: Path) -> None:
             client, _ = server.accept()
             with client, contextlib.suppress(OSError):
                 client.recv(65536)
-                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n")
                 while True:
                     client.sendall(b" ")
-                    time.sleep(0.02)
 
         threading.Thread(target=drip, daemon=True).start()
         upstream = Upstream(f"http://127.0.0.1:{server.getsockname()[1]}", "m")
