@@ -207,13 +207,11 @@ class GatewaySession:
 
     def _back_off(self, failure: AttemptFailed, attempt: int, deadline: float) -> None:
         """Wait before the next attempt, or raise CallRefused when there should be none."""
-        if self._stop.is_set():
-            raise CallRefused(RUN_ENDED, "The run ended before the model answered.") from failure
-        if failure.status in (400, 404, 413, 422):
-            raise CallRefused(400, str(failure)) from failure
         wait = max(failure.wait_s, min(MAX_BACKOFF_S, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
         last = not failure.retry or time.monotonic() + wait >= deadline
-        if not last and self._stop.wait(wait):
+        if not self._stop.is_set() and failure.status in (400, 404, 413, 422):
+            raise CallRefused(400, str(failure)) from failure
+        if self._stop.is_set() or (not last and self._stop.wait(wait)):
             raise CallRefused(RUN_ENDED, "The run ended before the model answered.") from failure
         if last:
             tries = f" ({attempt} attempts)" if attempt > 1 else ""

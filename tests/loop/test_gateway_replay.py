@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.template.loader import render_to_string
 from pytest_django.fixtures import Settings
 
 from deploy.home import REPO
@@ -241,6 +242,8 @@ def test_a_stored_rollout_names_its_model_and_is_replayed_from_the_database(
     assert printed["replay"]["exact"] and printed["score"] == row.score
     assert printed["outputs"] == row.outputs and Rollout.objects.count() == 1
     assert not list((tmp_path / "home" / "run").glob("server-*.json"))
+    page = render_to_string("loop/rollout.html", {"rollout": row, "steps": [], "usage": []})
+    assert f"rollout --replay {row.key[:12]}" in page
     with pytest.raises(CommandError, match="No single stored rollout"):
         call_command("rollout", "--replay", row.key[:3])
 
