@@ -226,15 +226,16 @@ def read_within(response: http.client.HTTPResponse, sock: socket.socket, deadlin
     """The whole body, at most MAX_REPLY_BYTES + 1. Raises TimeoutError at the deadline, however slowly it drips."""
     parts: list[bytes] = []
     left = MAX_REPLY_BYTES + 1
-    while left > 0:
-        sock.settimeout(max(0.001, deadline - time.monotonic()))
+    while left > 0 and response.length != 0:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        sock.settimeout(left_s)
         part = response.read1(min(left, BLOCK))
         if not part:
             break
         parts.append(part)
         left -= len(part)
-        if time.monotonic() >= deadline:
-            raise TimeoutError
     if left and response.length:
         raise http.client.IncompleteRead(b"", response.length)
     if left:

@@ -168,7 +168,8 @@ def test_too_many_connections_answer_429_and_old_ones_go_on(tmp_path: Path) -> N
             for client in (second, third):
                 client.settimeout(10)
                 client.connect(str(bench.path))
-            assert third.recv(4096).startswith(b"HTTP/1.1 429")
+            assert third.recv(4096).startswith(b"HTTP/1.1 429") and third.recv(1) == b""
+            third.sendall(b"what it was still sending does not break its pipe")
             assert bench.chat().status_code == 200
 
 

@@ -255,6 +255,7 @@ def test_the_cache_serves_public_val_and_neither_training_nor_the_hidden_test(
     assert sources(first) == {"provider"}
     Rollout.objects.update(key="0" * 64)
     again = asking(cache=True)
+    assert first.campaign is not None and first.campaign.contract["cache_replies"] is True
     assert (sources(again), again.score, again.usage["tokens"]) == ({"cache"}, first.score, 0)
     Rollout.objects.filter(pk=again.pk).update(key="1" * 64)
     assert sources(asking(cache=False)) == {"provider"}
