@@ -59,6 +59,7 @@ class Wish:
     seed: int = 0
     levers: tuple[str, ...] = ("harness", "weights")
     budgets: Budgets = field(default_factory=Budgets)
+    cache_replies: bool = False
 
 
 def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
@@ -88,6 +89,7 @@ def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
         seed=wish.seed,
         levers=wish.levers,
         budgets=wish.budgets,
+        cache_replies=wish.cache_replies,
         alpha=alpha,
         alpha_query=level,
         promotions=promotions,

@@ -28,6 +28,7 @@ class Contract:
 
     `alpha` is the family-wise level, `alpha_query` the one each hidden query is held to. `plateau` is the number of
     harness generations without a gain after which the lever counts as exhausted. Digests name what was in force.
+    `cache_replies` answers repeated model calls on public-val from a cache, at no cost.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Contract:
     plateau: int = 2
     hidden_items: int = 0
     smallest_visible_gain: float | None = None
+    cache_replies: bool = False
     submit: str = "the best accepted release, once, after the last generation"
 
     def as_json(self) -> dict[str, Any]:

@@ -106,5 +106,8 @@ def upstream_of(release: Release) -> Upstream | None:
         adapter = (release.adapter.digest, artifacts.path(release.adapter.manifest["adapter"]))
     served = serve(artifacts.path(release.binding["base_model"]), Path(settings.PAWL_HOME) / "run", adapter)
     return Upstream(
-        base_url=served.base_url, served_model=served.model, adapter_digest=adapter[0] if adapter else ""
+        base_url=served.base_url,
+        served_model=served.model,
+        base_model=release.binding["base_model"],
+        adapter_digest=adapter[0] if adapter else "",
     )

@@ -9,15 +9,15 @@ from governance.models import Release
 from loop.catalog import read_ids
 from loop.installation import LABELS, store
 from loop.installed import InstalledTask, runtime_by, upstream_of
-from loop.models import Generation, Rollout, Step
-from loop.rollouts import PUBLIC_TRAIN
+from loop.models import Generation, Rollout
+from loop.rollouts import PUBLIC_TRAIN, as_call
 from loop.sandbox import get_backend
 from loop.training.dataset import TrainingData, build_dataset
 from loop.training.features import training_available
 from loop.training.landscape import Sampling, measure
 from loop.training.rewards import RewardServer, RewardSource
 from loop.turn import Turn
-from loop.types import Landscape, Lever, ModelCall
+from loop.types import Landscape, Lever
 
 
 def landscape_of(turn: Turn, release: Release) -> Landscape | None:
@@ -43,25 +43,6 @@ def training_data(task: InstalledTask, rollout: Rollout) -> TrainingData:
     calls = [as_call(step) for step in rollout.steps.order_by("index").iterator()]
     ids = read_ids(task.inputs(PUBLIC_TRAIN), task.spec.inputs_file)
     return build_dataset(calls, frozenset(ids))
-
-
-def as_call(step: Step) -> ModelCall:
-    """A stored step as the model call it records."""
-    return ModelCall(
-        index=step.index,
-        api=step.body["api"],
-        model=step.body["model"],
-        served_model=step.body["served_model"],
-        request=step.body["request"],
-        reply=step.body["reply"],
-        status=step.body["status"],
-        error=step.body["error"],
-        prompt_tokens=step.prompt_tokens,
-        completion_tokens=step.completion_tokens,
-        cost_usd=step.cost_usd,
-        latency_ms=step.latency_ms,
-        item_id=step.item_id or None,
-    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 from loop.catalog import TaskSpec
 from loop.errors import EvaluatorError, HarnessError, OutputRejected, ProviderError, SandboxError
-from loop.gateway import TASK_MODEL, GatewayLimits, GatewaySession, Upstream, open_gateway
+from loop.gateway import TASK_MODEL, GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
 from loop.runtimes import Runtime
 from loop.sandbox import get_backend
 from loop.sandbox.base import SandboxBackend
@@ -38,7 +38,7 @@ class RolloutRequest:
     """What to run. `inputs` becomes /in; without `evaluation` there is no score; without `upstream` no model.
 
     `workdir` is an existing folder; the collected outputs stay in its subfolder `outputs`. `on_session` is given
-    the open gateway session, to show progress from.
+    the open gateway session, to show progress from. `memory` answers model calls from a record or a cache.
     """
 
     task: TaskSpec
@@ -51,6 +51,7 @@ class RolloutRequest:
     upstream: Upstream | None = None
     gateway_limits: GatewayLimits = field(default_factory=GatewayLimits)
     on_session: Callable[[GatewaySession], None] | None = None
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def _run(request: RolloutRequest, backend: SandboxBackend, probe: Probe) -> Roll
 def _gateway(request: RolloutRequest, folder: Path) -> AbstractContextManager[GatewaySession | None]:
     if request.upstream is None:
         return nullcontext()
-    return open_gateway(folder / "llm.sock", request.upstream, request.gateway_limits, request.seed)
+    socket = folder / "llm.sock"
+    return open_gateway(socket, request.upstream, request.gateway_limits, request.seed, request.memory)
 
 
 def _spec(request: RolloutRequest, socket: Path | None) -> SandboxSpec:

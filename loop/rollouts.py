@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -16,7 +17,7 @@ from loop.agents.failures import count_failures
 from loop.catalog import read_ids
 from loop.contract import Spent
 from loop.errors import SandboxError
-from loop.gateway import GatewaySession
+from loop.gateway import GatewaySession, Memory, ReplyCache
 from loop.installed import InstalledTask, gateway_limits, harness_folder, runtime_by, upstream_of
 from loop.models import Campaign, Generation, Rollout, Step
 from loop.outputs import read_outputs
@@ -26,11 +27,16 @@ from loop.types import ModelCall, Outcome
 
 PUBLIC_TRAIN = "public-train"
 PUBLIC_VAL = "public-val"
+_IN_COLUMNS = {"index", "item_id", "prompt_tokens", "completion_tokens", "cost_usd", "latency_ms"}
+_IN_BODY = tuple(each.name for each in fields(ModelCall) if each.name not in _IN_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """For whom a rollout is run, the seed that both arms of a comparison share, and what it may spend at most."""
+    """For whom a rollout is run, the seed that both arms of a comparison share, and what it may spend at most.
+
+    `cache` lets model calls on public-val be answered from the reply cache; other splits never are.
+    """
 
     campaign: Campaign
     generation: Generation | None
@@ -38,6 +44,12 @@ class Purpose:
     tokens_left: int
     cost_left_usd: float
     on_session: Callable[[GatewaySession], None] | None = None
+    cache: bool = False
+
+
+def reply_cache() -> ReplyCache:
+    """The replies that rollouts with a cache share, below the data home."""
+    return ReplyCache(Path(settings.PAWL_HOME) / "replies")
 
 
 def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose) -> Rollout:
@@ -75,6 +87,7 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
                 workdir=workdir,
                 runtime=runtime_by(release.binding["runtime"]),
                 on_session=purpose.on_session,
+                memory=Memory(cache=reply_cache() if purpose.cache and split == PUBLIC_VAL else None),
             )
         )
         if report.outcome is Outcome.SANDBOX_ERROR:
@@ -141,16 +154,21 @@ def _charge(purpose: Purpose, report: RolloutReport) -> None:
         Generation.objects.filter(pk=purpose.generation.pk).update(cost_usd=F("cost_usd") + cost_usd)
 
 
+def as_call(step: Step) -> ModelCall:
+    """A stored step as the model call it records; what an older step lacks has its default."""
+    return ModelCall(
+        **{name: step.body[name] for name in _IN_BODY if name in step.body},
+        index=step.index,
+        prompt_tokens=step.prompt_tokens,
+        completion_tokens=step.completion_tokens,
+        cost_usd=step.cost_usd,
+        latency_ms=step.latency_ms,
+        item_id=step.item_id or None,
+    )
+
+
 def _step(row: Rollout, call: ModelCall) -> Step:
-    body: dict[str, Any] = {
-        "api": call.api,
-        "model": call.model,
-        "served_model": call.served_model,
-        "request": dict(call.request),
-        "reply": dict(call.reply) if call.reply is not None else None,
-        "status": call.status,
-        "error": call.error,
-    }
+    body: dict[str, Any] = {name: getattr(call, name) for name in _IN_BODY}
     return Step(
         rollout=row,
         index=call.index,

@@ -54,6 +54,7 @@ class Turn:
             tokens_left=self.contract.budgets.tokens - used.tokens,
             cost_left_usd=self.contract.budgets.cost_usd - used.cost_usd,
             on_session=sessions.append,
+            cache=self.contract.cache_replies,
         )
         with every(1.0, show):
             return roll_out(self.task, release, split, purpose)

@@ -121,7 +121,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One metered call through the gateway: a step of the trajectory. Costs in US dollars."""
+    """One metered call through the gateway: a step of the trajectory. Costs in US dollars.
+
+    `served_model` is the name asked for upstream, `reported_model` the one that the upstream says it answered with;
+    `base_model` and `adapter_digest` are the digests of what we serve ourselves. `source` is provider, cache or
+    record. `reserved_tokens` are those of attempts that broke off: they were charged at their reserve, and their
+    cost is in `cost_usd`.
+    """
 
     index: int
     api: str
@@ -136,6 +142,12 @@ class ModelCall:
     cost_usd: float
     latency_ms: float
     item_id: str | None = None
+    base_model: str = ""
+    adapter_digest: str = ""
+    reported_model: str = ""
+    source: str = "provider"
+    attempts: int = 1
+    reserved_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

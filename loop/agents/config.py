@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.errors import ProviderError
+from loop.prices import Prices
 
 SHIPPED = Path(__file__).parent
 APIS = ("anthropic", "openai", "search")
@@ -23,18 +24,10 @@ MAX_TOKENS, MAX_TURNS = 16_000, 40
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model: context in tokens, prices in US dollars per million tokens."""
+    """One model: context in tokens, and its prices."""
 
     context: int
-    input: float
-    output: float
-    cache_read: float
-    cache_write: float
-
-    def cost(self, *, fresh: int, output: int, cache_read: int = 0, cache_write: int = 0) -> float:
-        """US dollars of one exchange; `fresh` are prompt tokens that the cache did not serve or take."""
-        total = fresh * self.input + output * self.output
-        return (total + cache_read * self.cache_read + cache_write * self.cache_write) / 1e6
+    prices: Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +44,16 @@ class Provider:
     max_tokens_field: str = "max_tokens"
     models: Mapping[str, ModelInfo] = field(default_factory=dict)
     any_model: ModelInfo | None = None
+
+    def model(self, name: str) -> ModelInfo:
+        """The entry of one model. Raises ProviderError when the file has no prices for it."""
+        info = self.models.get(name, self.any_model)
+        if info is None:
+            raise ProviderError(
+                f"Provider {self.id} has no prices for the model {name!r}; add them to its file: "
+                "a budget cannot be kept without them."
+            )
+        return info
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,23 @@ def resolve(profile_id: str, home: Path | None) -> tuple[Profile, Provider, Mode
     if provider is None:
         raise ProviderError(f"Profile {profile_id} names an unknown provider, {profile.provider!r}.")
     if provider.api == "search":
-        return profile, provider, ModelInfo(0, 0.0, 0.0, 0.0, 0.0)
+        return profile, provider, ModelInfo(0, Prices())
     if not profile.model:
         raise ProviderError(f'Profile {profile_id} names no model; add model = "..." to its file.')
-    info = provider.models.get(profile.model, provider.any_model)
-    if info is None:
-        raise ProviderError(
-            f"Provider {provider.id} has no prices for the model {profile.model!r}; add them to its file: "
-            "a budget cannot be kept without them."
-        )
-    return profile, provider, info
+    return profile, provider, provider.model(profile.model)
+
+
+def provider_at(base_url: str, home: Path | None) -> Provider | None:
+    """The OpenAI-compatible provider whose file names this address, or None."""
+    address = _address(base_url)
+    entries = load_providers(home).values()
+    return next(
+        (entry for entry in entries if entry.api == "openai" and _address(entry.base_url) == address), None
+    )
+
+
+def _address(base_url: str) -> str:
+    return base_url.rstrip("/").removesuffix("/v1").casefold()
 
 
 def _files(kind: str, home: Path | None) -> list[Path]:
@@ -169,13 +179,8 @@ def _model(table: _Table, name: str, entry: Any) -> ModelInfo:
         )
         if not good:
             raise table.wrong(f"the model {name}: {key} must be a number that is not negative")
-    given = float(entry["input"])
     return ModelInfo(
-        context=int(entry["context"]),
-        input=given,
-        output=float(entry["output"]),
-        cache_read=float(entry.get("cache_read", given)),
-        cache_write=float(entry.get("cache_write", given)),
+        int(entry["context"]), Prices(**{key: float(entry[key]) for key in fields[1:] if key in entry})
     )
 
 

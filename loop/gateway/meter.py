@@ -6,7 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from loop.gateway.types import CallRefused, GatewayLimits, Prices
+from loop.gateway.types import RUN_ENDED, CallRefused, GatewayLimits
+from loop.prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +33,48 @@ class Meter:
         self._reserved_tokens = 0
         self._reserved_cost = 0.0
         self._recorded_bytes = 0
+        self._in_flight = 0
         self.calls = 0
         self.tokens = 0
         self.cost_usd = 0.0
         self.limit_hit = ""
 
     def admit(self) -> int:
-        """The index of a new call. Raises CallRefused (429) when the run has made all its calls."""
+        """The index of a new call, which `leave` ends. Raises CallRefused (429): too many at once, or in all."""
         with self._changed:
+            if self._in_flight >= self._limits.max_in_flight:
+                sentence = f"More than {self._limits.max_in_flight} model calls at once; wait for one to end."
+                raise CallRefused(429, sentence, final=False)
             if self.calls >= self._limits.max_calls:
                 raise self._spent(429, f"The run's {self._limits.max_calls} model calls are used up.")
             self.calls += 1
+            self._in_flight += 1
             return self.calls - 1
+
+    def leave(self) -> None:
+        """A call has ended."""
+        with self._changed:
+            self._in_flight -= 1
 
     def reserve(self, prompt_bytes: int, completion_tokens: int, deadline: float) -> Reservation:
         """Set aside the worst case of one attempt; `deadline` is on the monotonic clock.
 
         A token covers at least one byte of the request, so its size bounds the prompt's tokens. Raises
-        CallRefused: 402 for money, 429 for tokens, 503 when the run ended or the deadline passed.
+        CallRefused: 402 for money, 429 for tokens or when calls in flight held the budget up to the deadline, 499
+        when the run ended.
         """
         prompt_tokens = prompt_bytes + 256
         need = Reservation(
-            prompt_tokens + completion_tokens, self._prices.cost(prompt_tokens, completion_tokens)
+            prompt_tokens + completion_tokens, self._prices.worst(prompt_tokens, completion_tokens)
         )
         with self._changed:
             while not self._fits(need):
                 left = deadline - time.monotonic()
-                if self._closed or left <= 0 or not self._changed.wait(left):
-                    raise CallRefused(503, "The call waited too long for others; ask again.", final=False)
+                if not self._closed and (left <= 0 or not self._changed.wait(left)):
+                    sentence = "The budget is held by other calls in flight; ask again when they have ended."
+                    raise CallRefused(429, sentence, final=False)
+                if self._closed:
+                    raise CallRefused(RUN_ENDED, "The run ended before the model was asked.")
             self._reserved_tokens += need.tokens
             self._reserved_cost += need.cost_usd
         return need
@@ -78,6 +93,16 @@ class Meter:
         with self._changed:
             if self._recorded_bytes + size > self._limits.max_recorded_bytes:
                 raise self._spent(413, f"The run's trajectory is full ({self._limits.max_recorded_bytes} B).")
+            self._recorded_bytes += size
+
+    def note_refusal(self, sentence: str) -> None:
+        """A recorded run was refused here for its budget."""
+        with self._changed:
+            self.limit_hit = self.limit_hit or sentence
+
+    def count(self, size: int) -> None:
+        """Account for `size` bytes of trajectory that are there already."""
+        with self._changed:
             self._recorded_bytes += size
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from loop.errors import SandboxError
+from loop.gateway.memory import Memory
 from loop.gateway.session import ANTHROPIC, OPENAI, Answer, GatewaySession, refusal_answer
 from loop.gateway.types import TASK_MODEL, CallRefused, GatewayLimits, Upstream
 from loop.gateway.upstream import cut
 
 ROUTES = {"/v1/chat/completions": OPENAI, "/v1/messages": ANTHROPIC}
 JOIN_S = 5.0
+MAX_LENGTH_DIGITS = 12
+REFUSED_KEPT = 16
 PHRASES = {200: "OK", 400: "Bad Request", 402: "Payment Required", 404: "Not Found", 413: "Content Too Large"}
 MODELS = {
     "object": "list",
@@ -69,7 +73,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The list of the one model."""
-        if self.path.partition("?")[0] == "/v1/models":
+        if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding"):
+            self._answer(
+                refusal_answer(OPENAI, CallRefused(400, "Send this request without a body.")), close=True
+            )
+        elif self.path.partition("?")[0] == "/v1/models":
             self._answer(Answer(200, "application/json", json.dumps(MODELS).encode()))
         else:
             self._answer(
@@ -77,18 +85,20 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Malformed HTTP: a JSON error, and the connection is closed."""
-        self._answer(
-            refusal_answer(OPENAI, CallRefused(code, message or "The request is malformed.")), close=True
-        )
+        """Malformed HTTP: a JSON error, and the connection is closed. Never a 5xx: it is the client's fault."""
+        refusal = CallRefused(code if code < 500 else 400, f"{message or 'The request is malformed'}.")
+        self._answer(refusal_answer(OPENAI, refusal), close=True)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing a harness sends is written to our log."""
 
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
+        lengths = self.headers.get_all("Content-Length") or [""]
+        length = lengths[0]
         if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
             raise CallRefused(411, "Send the body with a Content-Length.")
+        if len(lengths) > 1 or len(length) > MAX_LENGTH_DIGITS:
+            raise CallRefused(400, "Send one Content-Length.")
         if int(length) > self.server.limits.max_body_bytes:
             raise CallRefused(413, f"The body is larger than {self.server.limits.max_body_bytes} bytes.")
         raw = self.rfile.read(int(length))
@@ -110,6 +120,7 @@ class UnixServer:
         self._path = path
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
+        self._refused: deque[socket.socket] = deque()
         self._closing = False
         self._listener = listen(path)
         self._acceptor = threading.Thread(target=self._accept, name="gateway-accept", daemon=True)
@@ -126,6 +137,8 @@ class UnixServer:
             cut(connection)
         for thread in (self._acceptor, *connections.values()):
             thread.join(JOIN_S)
+        for connection in self._refused:
+            connection.close()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -145,7 +158,22 @@ class UnixServer:
                     self._open[connection] = thread
                     thread.start()
                     continue
-            refuse_connection(connection, self.limits.max_connections)
+            self._refuse(connection)
+
+    def _refuse(self, connection: socket.socket) -> None:
+        """Say that there are too many connections. The newest of them stay open for a while, unread: a client
+        that is still sending reads the answer instead of a broken pipe."""
+        sentence = f"More than {self.limits.max_connections} connections at once; reuse them or wait."
+        refusal = CallRefused(429, sentence, final=False)
+        try:
+            connection.settimeout(1.0)
+            connection.sendall(http_bytes(refusal_answer(OPENAI, refusal), close=True))
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            cut(connection)
+        self._refused.append(connection)
+        if len(self._refused) > REFUSED_KEPT:
+            self._refused.popleft().close()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -156,19 +184,6 @@ class UnixServer:
             with self._lock:
                 self._open.pop(connection, None)
             connection.close()
-
-
-def refuse_connection(connection: socket.socket, most: int) -> None:
-    """Tell a client that there are too many connections, without reading what it sends."""
-    sentence = f"More than {most} connections at once; reuse them or wait."
-    try:
-        connection.settimeout(1.0)
-        connection.sendall(
-            http_bytes(refusal_answer(OPENAI, CallRefused(429, sentence, final=False)), close=True)
-        )
-    except OSError:
-        cut(connection)
-    connection.close()
 
 
 def listen(path: Path) -> socket.socket:
@@ -197,13 +212,14 @@ def listen(path: Path) -> socket.socket:
 
 @contextmanager
 def open_gateway(
-    socket_path: Path, upstream: Upstream, limits: GatewayLimits, seed: int
+    socket_path: Path, upstream: Upstream, limits: GatewayLimits, seed: int, memory: Memory | None = None
 ) -> Iterator[GatewaySession]:
     """Serve model calls on `socket_path` while the context is open; afterwards the session is only a record.
 
-    `seed` makes sampling repeatable. Raises SandboxError when the socket cannot be made.
+    `seed` makes sampling repeatable; `memory` is asked before the model, or instead of it. Raises SandboxError when
+    the socket cannot be made.
     """
-    session = GatewaySession(upstream, limits, seed)
+    session = GatewaySession(upstream, limits, seed, memory or Memory())
     server = UnixServer(socket_path, session, limits)
     try:
         yield session

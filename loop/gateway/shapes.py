@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from loop.gateway.types import TASK_MODEL, CallRefused
 MAX_MESSAGES = 512
 MAX_TOOLS = 64
 MAX_STOPS = 16
+MAX_DEPTH = 64
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+MAX_ITEM_ID = 100
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 
 
@@ -120,7 +125,28 @@ def parse_json(raw: bytes) -> dict[str, Any]:
         raise refuse("The body is not valid JSON in UTF-8.") from error
     if not isinstance(body, dict):
         raise refuse("The body must be a JSON object.")
+    check_storable(body)
     return body
+
+
+def check_storable(body: Mapping[str, Any]) -> None:
+    """Refuse what cannot be kept or sent on whole: deep nesting, numbers without an end, NUL, half characters."""
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += (*value, *value.values())
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, str) and UNSTORABLE.search(value):
+                raise refuse("The body holds NUL or half of a character; send whole text.")
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise refuse("The body holds a number that is too large.")
+        if not below:
+            return
+        level = below
+    raise refuse(f"The body is nested more than {MAX_DEPTH} deep.")
 
 
 def only(value: Mapping[str, Any], allowed: frozenset[str] | set[str], where: str) -> None:
@@ -139,7 +165,7 @@ def check_model(body: Mapping[str, Any]) -> None:
 
 
 def item_id(body: Mapping[str, Any], allowed: frozenset[str]) -> str | None:
-    """`metadata.item_id`, which ties a call to a task item; at most 200 characters."""
+    """`metadata.item_id`, which ties a call to a task item; at most 100 characters."""
     metadata = body.get("metadata")
     if metadata is None:
         return None
@@ -147,8 +173,8 @@ def item_id(body: Mapping[str, Any], allowed: frozenset[str]) -> str | None:
         raise refuse("metadata must be an object.")
     only(metadata, allowed, "metadata")
     for key, value in metadata.items():
-        if not isinstance(value, str) or len(value) > 200:
-            raise refuse(f"metadata.{key} must be a string of at most 200 characters.")
+        if not isinstance(value, str) or len(value) > MAX_ITEM_ID:
+            raise refuse(f"metadata.{key} must be a string of at most {MAX_ITEM_ID} characters.")
     return metadata.get("item_id")
 
 
@@ -246,7 +272,7 @@ def function_tool(name: Any, description: Any, schema: Any) -> dict[str, Any]:
         raise refuse("A function's description must be a string.")
     if not isinstance(schema, dict):
         raise refuse("A function's parameters must be a JSON schema object.")
-    if "$ref" in json.dumps(schema):
+    if any(word in json.dumps(schema) for word in REFERENCES):
         raise refuse("A function's schema may not refer to other documents.")
     function = {"name": name_of(name, "A function name"), "parameters": schema}
     return {"type": "function", "function": function | ({"description": description} if description else {})}

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from loop.errors import ProviderError
+from loop.prices import Prices
 
 TASK_MODEL = "task-model"
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """US dollars per million tokens; zero for a model that we serve ourselves."""
-
-    input: float = 0.0
-    output: float = 0.0
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Cost in US dollars of one call."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+RUN_ENDED = 499  # a call that the end of its run cut off: no outage of the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +16,9 @@ class Upstream:
     """An OpenAI-compatible endpoint that answers for `task-model`.
 
     `base_url` ends before `/chat/completions` (usually in `/v1`; added when it has no path); `uds` is the
-    path of a unix socket to use instead of TCP. `adapter_digest` only labels the recorded calls. Raises
-    ProviderError when a field makes no sense.
+    path of a unix socket to use instead of TCP. `max_tokens_field` is what the endpoint calls the completion's
+    length. `base_model` and `adapter_digest` are the digests of what we serve ourselves ("" for a provider's
+    model); they label the recorded calls. Raises ProviderError when a field makes no sense.
     """
 
     base_url: str
@@ -36,8 +26,10 @@ class Upstream:
     api_key: str = field(default="", repr=False)
     api: str = "openai"
     uds: str | None = None
-    prices: Prices = Prices()
+    prices: Prices = field(default_factory=Prices)
+    base_model: str = ""
     adapter_digest: str = ""
+    max_tokens_field: str = "max_tokens"
 
     def __post_init__(self) -> None:
         if self.api != "openai":
@@ -48,16 +40,14 @@ class Upstream:
             raise ProviderError(
                 f"The upstream address {self.base_url!r} must start with http:// or https://."
             )
-        for price in (self.prices.input, self.prices.output):
-            if not math.isfinite(price) or price < 0:
-                raise ProviderError(f"A price of {price} USD per million tokens is impossible; correct it.")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
     """What one run may spend. Sizes in bytes, times in seconds, `max_cost_usd=None` for no money limit.
 
-    `deadline_s` bounds one call with all its retries. `max_recorded_bytes` bounds the whole trajectory.
+    `deadline_s` bounds one call with all its retries. `max_in_flight` bounds the calls that wait for the model at
+    once, `max_connections` the open connections. `max_recorded_bytes` bounds the whole trajectory.
     """
 
     max_calls: int = 20_000
@@ -65,6 +55,7 @@ class GatewayLimits:
     max_cost_usd: float | None = None
     max_completion_tokens: int = 4096
     max_body_bytes: int = 2 * 2**20
+    max_in_flight: int = 32
     max_connections: int = 64
     deadline_s: float = 120.0
     max_recorded_bytes: int = 256 * 2**20

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import select
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from loop.gateway.shapes import UNSTORABLE
 from loop.gateway.types import TASK_MODEL, Upstream
 
 MAX_REPLY_BYTES = 16 * 2**20
+BLOCK = 2**16
+KEY_HEAD = 6
+ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
@@ -33,6 +39,36 @@ class AttemptFailed(Exception):
         self.retry = retry
         self.billed = billed
         self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens that the upstream counted; `cache_read` and `cache_write` are part of `prompt`."""
+
+    prompt: int
+    completion: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def fresh(self) -> int:
+        """Prompt tokens at the ordinary price."""
+        return max(0, self.prompt - self.cache_read - self.cache_write)
+
+    def as_json(self) -> dict[str, int]:
+        """As a chat completion reports it."""
+        total = self.prompt + self.completion
+        return {"prompt_tokens": self.prompt, "completion_tokens": self.completion, "total_tokens": total}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """A checked answer without its usage; `model` is what the upstream calls itself, `size` its bytes."""
+
+    reply: dict[str, Any]
+    usage: Spent | None
+    model: str
+    size: int
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -69,32 +105,21 @@ class UpstreamClient:
         if upstream.api_key:
             self._headers["Authorization"] = f"Bearer {upstream.api_key}"
 
-    def ask(self, payload: bytes, deadline: float) -> dict[str, Any]:
-        """Post one body and return the checked reply; `deadline` on the monotonic clock.
-
-        Raises AttemptFailed. A kept-alive connection that the upstream closed while it was idle is replaced
-        at once and is no fault.
-        """
-        while True:
-            connection = self._take(deadline)
-            reused, sent = connection.sock is not None, False
-            try:
-                connection.request("POST", self._path, payload, self._headers)
-                sent = True
-                response = connection.getresponse()
-                raw = response.read(MAX_REPLY_BYTES + 1)
-            except (OSError, http.client.HTTPException) as error:
-                self._drop(connection)
-                if reused and isinstance(error, http.client.RemoteDisconnected | BrokenPipeError):
-                    continue
-                detail = (
-                    "took too long"
-                    if isinstance(error, TimeoutError)
-                    else f"dropped ({type(error).__name__})"
-                )
-                raise AttemptFailed(f"The connection to the model server {detail}.", billed=sent) from error
-            self._give_back(connection, response)
-            return self._read(response, raw)
+    def ask(self, payload: bytes, deadline: float) -> ModelAnswer:
+        """Post one body and return the checked answer; `deadline` on the monotonic clock. Raises AttemptFailed."""
+        connection, sent = self._take(deadline), False
+        try:
+            connection.request("POST", self._path, payload, self._headers)
+            sent, sock = True, connection.sock
+            response = connection.getresponse()
+            raw = read_within(response, sock, deadline)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop(connection)
+            slow = isinstance(error, TimeoutError)
+            detail = "took too long" if slow else f"dropped ({type(error).__name__})"
+            raise AttemptFailed(f"The connection to the model server {detail}.", billed=sent) from error
+        self._give_back(connection, response)
+        return self._read(response, raw)
 
     def close(self) -> None:
         """Cut every connection; attempts in flight fail at once."""
@@ -116,12 +141,21 @@ class UpstreamClient:
         with self._lock:
             if self._closed:
                 raise AttemptFailed("The run is over.", retry=False)
-            connection = self._idle.pop() if self._idle else self._new(timeout)
+            connection = self._kept() or self._new(timeout)
             self._busy.add(connection)
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         return connection
+
+    def _kept(self) -> http.client.HTTPConnection | None:
+        """An idle connection that the upstream has not closed meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not readable(connection.sock):
+                return connection
+            connection.close()
+        return None
 
     def _new(self, timeout: float) -> http.client.HTTPConnection:
         if self._upstream.uds:
@@ -146,8 +180,10 @@ class UpstreamClient:
                 return
         connection.close()
 
-    def _read(self, response: http.client.HTTPResponse, raw: bytes) -> dict[str, Any]:
+    def _read(self, response: http.client.HTTPResponse, raw: bytes) -> ModelAnswer:
         status = response.status
+        if self._upstream.api_key:
+            raw = raw.replace(self._upstream.api_key.encode(), b"[key]")
         if status in (401, 403):
             raise AttemptFailed("The model server refused the gateway's own key.", status=status, retry=False)
         if status in RETRIED:
@@ -158,7 +194,7 @@ class UpstreamClient:
         try:
             if len(raw) > MAX_REPLY_BYTES:
                 raise ValueError("the reply is too large")
-            return checked(json.loads(raw))
+            return checked(parse_reply(raw), len(raw))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise AttemptFailed(
                 f"The model server's reply is not a chat completion ({type(error).__name__}).", billed=True
@@ -173,9 +209,53 @@ class UpstreamClient:
         except (ValueError, KeyError, TypeError, AttributeError):
             detail = ""
         text = str(detail)[:500]
-        if self._upstream.api_key:
-            text = text.replace(self._upstream.api_key, "[key]")
+        key = self._upstream.api_key
+        if len(key) > 2 * KEY_HEAD:  # providers quote keys with their middle left out
+            text = re.sub(re.escape(key[:KEY_HEAD]) + r"\S*", "[key]", text)
         return f"The model server answered {status}: {text or 'no reason given'}."
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether an idle connection has anything to say: that is its end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def read_within(response: http.client.HTTPResponse, sock: socket.socket, deadline: float) -> bytes:
+    """The whole body, at most MAX_REPLY_BYTES + 1. Raises TimeoutError at the deadline, however slowly it drips."""
+    parts: list[bytes] = []
+    left = MAX_REPLY_BYTES + 1
+    while left > 0 and response.length != 0:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        sock.settimeout(left_s)
+        part = response.read1(min(left, BLOCK))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    if left and response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    if left:
+        response.close()
+    return b"".join(parts)
+
+
+def parse_reply(raw: bytes) -> Any:
+    """The reply as JSON that every database takes: null for NaN, and a mark for NUL and halves of characters."""
+    value = json.loads(raw, parse_constant=lambda name: None)
+    return mended(value) if ESCAPED.search(raw) else value
+
+
+def mended(value: Any) -> Any:
+    """A JSON value without the characters that cannot be stored."""
+    if isinstance(value, str):
+        return UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {mended(key): mended(entry) for key, entry in value.items()}
+    return [mended(entry) for entry in value] if isinstance(value, list) else value
 
 
 def cut(sock: socket.socket) -> None:
@@ -194,7 +274,7 @@ def retry_after(value: str | None) -> float:
         return 0.0
 
 
-def checked(body: Any) -> dict[str, Any]:
+def checked(body: Any, size: int) -> ModelAnswer:
     """The parts of a chat completion that are handed on. Raises ValueError, LookupError or TypeError."""
     choice = body["choices"][0]
     message: dict[str, Any] = {"role": "assistant", "content": choice["message"].get("content")}
@@ -208,7 +288,7 @@ def checked(body: Any) -> dict[str, Any]:
     elif not isinstance(message["content"], str):
         raise TypeError("a reply needs text or tool calls")
     finish = choice.get("finish_reason")
-    return {
+    reply = {
         "object": "chat.completion",
         "created": int(time.time()),
         "model": TASK_MODEL,
@@ -220,15 +300,25 @@ def checked(body: Any) -> dict[str, Any]:
                 "logprobs": choice.get("logprobs"),
             }
         ],
-        "usage": usage_of(body.get("usage")),
     }
+    return ModelAnswer(reply, usage_of(body.get("usage")), str(body.get("model") or "")[:200], size)
 
 
-def usage_of(usage: Any) -> Mapping[str, int] | None:
+def usage_of(usage: Any) -> Spent | None:
     """Token counts, or None when the upstream gave none that make sense."""
     if not isinstance(usage, dict):
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int) or min(prompt, completion) < 0:
         return None
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    details = usage.get("prompt_tokens_details")
+    cached = details if isinstance(details, dict) else {}
+    read, write = (cached.get(name) or 0 for name in ("cached_tokens", "cache_write_tokens"))
+    if (
+        not isinstance(read, int)
+        or not isinstance(write, int)
+        or min(read, write) < 0
+        or read + write > prompt
+    ):
+        return None
+    return Spent(prompt, completion, read, write)

@@ -11,7 +11,7 @@ import selectors
 import socket
 import sys
 
-CONNECTIONS = 64
+CONNECTIONS = 80  # more than the gateway takes at once, so that the gateway's own refusal reaches the program
 BLOCK = 1 << 16
 
 
@@ -25,6 +25,7 @@ class Relay:
         self.peers: dict[socket.socket, socket.socket] = {}
         self.pending: dict[socket.socket, bytes] = {}
         self.finished: set[socket.socket] = set()
+        self.full = False
         self.selector.register(listener, selectors.EVENT_READ)
 
     def serve(self) -> None:
@@ -41,8 +42,6 @@ class Relay:
         client, _ = self.listener.accept()
         server = socket.socket(socket.AF_UNIX)
         try:
-            if len(self.peers) >= 2 * CONNECTIONS:
-                raise ConnectionRefusedError("too many connections")
             server.connect(self.upstream)
         except OSError:
             client.close()
@@ -53,6 +52,9 @@ class Relay:
             self.peers[end] = peer
             self.pending[end] = b""
             self.selector.register(end, selectors.EVENT_READ)
+        if len(self.peers) >= 2 * CONNECTIONS:  # others wait in the backlog until one ends
+            self.selector.unregister(self.listener)
+            self.full = True
 
     def _move(self, end: socket.socket, events: int) -> None:
         try:
@@ -104,6 +106,9 @@ class Relay:
             self.finished.discard(one)
             del self.peers[one], self.pending[one]
             one.close()
+        if self.full:
+            self.selector.register(self.listener, selectors.EVENT_READ)
+            self.full = False
 
 
 def main() -> None:

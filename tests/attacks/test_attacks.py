@@ -25,7 +25,8 @@ from tests.attacks.arena import HERE, Arena, survivors
 REPO = HERE.parents[1]
 HONEST_SCORE = 2 / 3
 SLACK_S = 2.0
-NAMES = sorted(path.name for path in (HERE / "harnesses").iterdir())
+GATEWAY = "gateway_"  # those need a model; test_gateway_abuse.py gives them one
+NAMES = sorted(path.name for path in (HERE / "harnesses").iterdir() if not path.name.startswith(GATEWAY))
 OK, FAILED, LIMIT = Outcome.OK, Outcome.HARNESS_FAILED, Outcome.LIMIT
 TIMEOUT, REJECTED = Outcome.TIMEOUT, Outcome.OUTPUT_REJECTED
 # The outcome that each attack must get; one that is not named here must end well, with the honest score.

@@ -68,6 +68,7 @@ class FakeProvider:
         self.default: Step | Callable[[dict[str, Any]], Step] = Say("ok")
         self.seen: list[Seen] = []
         self.connections = 0
+        self.hang_up_after_each = False
         self.base_url = ""
         self._lock = threading.Lock()
 
@@ -177,11 +178,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send(200, raw, {})
 
+    def do_GET(self) -> None:
+        """Nothing is here; it is remembered that someone asked."""
+        self.provider.next(Seen(self.path, {key.lower(): value for key, value in self.headers.items()}, {}))
+        self.send(404, b"{}", {})
+
     def send(self, status: int, raw: bytes, headers: Mapping[str, str], cut_at: int | None = None) -> None:
         """A whole response, or one that promises more than it sends."""
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(raw)}"]
         lines += [f"{key}: {value}" for key, value in headers.items()]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + raw[:cut_at])
+        if self.provider.hang_up_after_each:
+            self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

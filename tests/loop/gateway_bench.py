@@ -12,7 +12,8 @@ import httpx
 import httpx2
 import openai
 
-from loop.gateway import GatewayLimits, GatewaySession, Prices, Upstream, open_gateway
+from loop.gateway import GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
+from loop.prices import Prices
 from tests.loop.fake_providers import FakeProvider, fake_provider
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -55,18 +56,26 @@ class Bench:
 
 
 @contextmanager
-def opened(tmp_path: Path, *, seed: int = 7, prices: Prices | None = None, **limits: Any) -> Iterator[Bench]:
+def opened(
+    tmp_path: Path,
+    *,
+    seed: int = 7,
+    prices: Prices | None = None,
+    memory: Memory | None = None,
+    **limits: Any,
+) -> Iterator[Bench]:
     with ExitStack() as stack:
         provider = stack.enter_context(fake_provider())
         upstream = Upstream(
             base_url=provider.base_url,
             served_model="base",
-            api_key="sk-secret",
+            api_key="sk-secret-of-ours",
             prices=prices or Prices(),
+            base_model="b1",
             adapter_digest="d1",
         )
         path = tmp_path / "llm.sock"
-        session = stack.enter_context(open_gateway(path, upstream, GatewayLimits(**limits), seed))
+        session = stack.enter_context(open_gateway(path, upstream, GatewayLimits(**limits), seed, memory))
         bench = Bench(session, provider, path)
         stack.callback(bench.http.close)
         stack.callback(bench.openai.close)

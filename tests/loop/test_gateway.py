@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.loop.fake_providers import Say
-from tests.loop.gateway_bench import Bench, opened
+from loop.gateway import GatewayLimits, Upstream, open_gateway
+from tests.loop.fake_providers import Fault, Say, fake_provider
+from tests.loop.gateway_bench import HELLO, Bench, opened
 
 
 @pytest.fixture
@@ -33,8 +36,10 @@ def test_the_openai_sdk_gets_an_answer_and_the_call_is_recorded(bench: Bench) ->
     assert (call.prompt_tokens, call.completion_tokens, call.served_model) == (12, 3, "d1")
     assert call.request["messages"] == [{"role": "user", "content": "2+2?"}]
     assert call.reply is not None and call.reply["choices"][0]["message"]["content"] == "four"
+    assert (call.base_model, call.adapter_digest, call.reported_model) == ("b1", "d1", "base")
+    assert (call.source, call.attempts, call.reserved_tokens) == ("provider", 1, 0) and call.latency_ms > 0
     sent = bench.provider.seen[0]
-    assert sent.headers["authorization"] == "Bearer sk-secret"
+    assert sent.headers["authorization"] == "Bearer sk-secret-of-ours"
     assert sent.body["model"] == "base" and "metadata" not in sent.body
     assert bench.session.usage() == (1, 15, 0.0)
 
@@ -119,7 +124,7 @@ REFUSED_CHATS: list[tuple[dict[str, Any], str]] = [
      "does not take url"),
     ({"messages": [{"role": "user", "content": None}]}, "must be a string"),
     ({"metadata": {"item_id": "a", "other": "b"}}, "does not take other"),
-    ({"metadata": {"item_id": 3}}, "at most 200"),
+    ({"metadata": {"item_id": 3}}, "at most 100"),
     ({"temperature": "hot"}, "temperature must be a number"),
     ({"temperature": 9}, "between 0 and 2"),
     ({"max_tokens": 0}, "max_tokens"),
@@ -171,3 +176,63 @@ def test_a_message_outside_the_allow_list_is_refused_with_a_sentence(
 def test_a_body_that_is_not_a_json_object_is_refused(bench: Bench, raw: bytes) -> None:
     assert bench.http.post("/v1/chat/completions", content=raw).status_code == 400
     assert bench.chat().status_code == 200
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"properties": value}
+    return {"type": "function", "function": {"name": "f", "parameters": value}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"tools": [nested(900)]}, "nested more than"),
+        ({"messages": [{"role": "user", "content": "a\0b"}]}, "NUL"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "half of a character"),
+        ({"metadata": {"item_id": "x" * 101}}, "at most 100"),
+    ],
+)
+def test_what_no_database_can_keep_is_refused(bench: Bench, fields: dict[str, Any], words: str) -> None:
+    raw = json.dumps({"model": "task-model", "messages": HELLO, **fields}).encode()
+    response = bench.http.post("/v1/chat/completions", content=raw)
+    assert response.status_code == 400 and words in bench.sentence(response)
+    assert len(bench.session.calls) == 1 and bench.provider.seen == []
+    json.dumps(asdict(bench.session.calls[0]), allow_nan=False)
+
+
+def test_a_number_without_an_end_is_refused(bench: Bench) -> None:
+    raw = b'{"model": "task-model", "messages": [], "tools": [{"x": 1e999}]}'
+    assert "too large" in bench.sentence(bench.http.post("/v1/chat/completions", content=raw))
+
+
+def test_what_the_model_writes_is_mended_so_that_it_can_be_kept(bench: Bench) -> None:
+    reply = {"choices": [{"message": {"content": "a\0b\ud800"}, "finish_reason": "stop", "logprobs": None}]}
+    raw = json.dumps(reply).replace("null", "NaN").encode()
+    bench.provider.plan(Fault(200, raw=raw))
+    assert bench.chat().json()["choices"][0]["message"]["content"] == "a\ufffdb\ufffd"
+    json.dumps(bench.session.calls[0].reply, allow_nan=False)
+
+
+def test_the_key_is_taken_out_of_whatever_the_provider_says(bench: Bench) -> None:
+    for status in (400, 404, 422, 500, 401):
+        bench.provider.plan(Fault(status, message="bad key Bearer sk-secret-of-ours, sk-secr***urs"))
+    bench.provider.plan(
+        Say("you are sk-secret-of-ours"), Say("x", tools=(("f", {"k": "sk-secret-of-ours"}),))
+    )
+    for _ in range(6):
+        assert "sk-s" not in bench.chat().text
+    kept = json.dumps([asdict(call) for call in bench.session.calls])
+    assert "sk-s" not in kept and "[key]" in kept
+
+
+def test_an_endpoint_that_names_the_length_otherwise_gets_its_own_field(tmp_path: Path) -> None:
+    with fake_provider() as provider:
+        upstream = Upstream(provider.base_url, "m", max_tokens_field="max_completion_tokens")
+        with open_gateway(tmp_path / "s", upstream, GatewayLimits(), 0) as session:
+            raw = json.dumps({"model": "task-model", "messages": HELLO, "max_tokens": 3}).encode()
+            assert session.handle("openai", raw).status == 200
+        sent = provider.seen[0].body
+        assert sent["max_completion_tokens"] == 3 and "max_tokens" not in sent
+        assert session.calls[0].request["max_tokens"] == 3

@@ -315,7 +315,8 @@ def test_a_task_with_prepare_and_a_model_url_works_like_any_other(command: Comma
     with fake_provider() as provider:
         provider.default = Say("1")
         done = command(
-            "--task-dir", task, "--harness", task / "seed", "--model-url", provider.base_url, "--model", "m", "--json"
+            "--task-dir", task, "--harness", task / "seed", "--model-url", provider.base_url, "--model", "m",
+            "--price", "0", "0", "--json",
         )  # fmt: skip
     assert done.failure == ""
     printed = json.loads(done.stdout)

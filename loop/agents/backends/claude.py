@@ -65,7 +65,7 @@ class ClaudeChat:
         except (anthropic.APIError, ValueError) as error:
             raise fault_of(anthropic, error) from error
         if not isinstance(message, Message) or not isinstance(message.content, list) or message.usage is None:
-            raise Fault("The provider's answer is not a message.", retry=True)
+            raise Fault("The provider's answer is not a message.", retry=True, billed=True)
         raw = message.to_dict(mode="json")
         if message.content:
             self._messages.append({"role": "assistant", "content": raw["content"]})

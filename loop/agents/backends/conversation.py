@@ -22,6 +22,7 @@ MAX_BACKOFF_S = 60.0
 LONGEST_WAIT_S = 300.0
 BYTES_PER_TOKEN = 3
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
 NUDGE = "Go on with the tools; when you are done, call decide. Only decide ends your work."
 OUTGROWN = "The conversation outgrew the model's context; use a model with a larger one."
 CUT_OFF = "Your answer was cut off at the token limit, so this call was not carried out; make smaller edits."
@@ -71,11 +72,15 @@ class Reply:
 
 
 class Fault(Exception):
-    """One attempt without an answer; `retry`: another may help; `wait_s`: what the provider asked for."""
+    """One attempt without an answer; `retry`: another may help; `wait_s`: what the provider asked for.
 
-    def __init__(self, sentence: str, *, retry: bool, wait_s: float = 0.0) -> None:
+    `billed`: the provider had the request and may charge for it, so it is charged at its reserve.
+    """
+
+    def __init__(self, sentence: str, *, retry: bool, billed: bool = False, wait_s: float = 0.0) -> None:
         super().__init__(sentence)
         self.retry = retry
+        self.billed = billed
         self.wait_s = wait_s
 
 
@@ -148,7 +153,7 @@ class Conversation:
             try:
                 reply = chat.send()
             except Fault as fault:
-                self._note(request, started, fault=str(fault))
+                self._note(request, started, fault=fault)
                 if not fault.retry or attempt == MAX_ATTEMPTS or fault.wait_s > LONGEST_WAIT_S:
                     raise ProviderError(f"{self._access.provider.id}: {fault}") from fault
                 backoff = min(MAX_BACKOFF_S, 2.0**attempt) * random.uniform(0.5, 1.0)
@@ -163,7 +168,7 @@ class Conversation:
         prompt, output = request_bytes // BYTES_PER_TOKEN, self._access.profile.max_tokens
         if prompt + output > self._access.info.context:
             raise ProviderError(OUTGROWN)
-        cost = self._access.info.cost(fresh=prompt, output=output)
+        cost = self._access.info.prices.worst(prompt, output)
         left = (budget.cost_usd or 0.0) - self._cost
         if budget.cost_usd is not None and cost > left:
             raise BudgetSpent(f"The agent's next call may cost {cost:.4f} USD, but {left:.4f} are left.")
@@ -178,14 +183,22 @@ class Conversation:
             )
 
     def _note(
-        self, request: Mapping[str, Any], started: float, *, reply: Reply | None = None, fault: str = ""
+        self,
+        request: Mapping[str, Any],
+        started: float,
+        *,
+        reply: Reply | None = None,
+        fault: Fault | None = None,
     ) -> None:
         """Record one attempt: the messages that are new since the last answer, with the rest at the first."""
         messages = request["messages"]
         kept = dict(request) if self._known == 0 else {"model": request["model"], "earlier": self._known}
         kept["messages"] = list(messages[self._known :])
-        tokens = reply.tokens if reply else Tokens()
-        cost = self._access.info.cost(
+        error, tokens = str(fault or ""), reply.tokens if reply else Tokens()
+        if fault is not None and fault.billed:
+            tokens = Tokens(len(json.dumps(request)) // BYTES_PER_TOKEN, self._access.profile.max_tokens)
+            error = f"{error} The attempt was charged at its reserve."
+        cost = self._access.info.prices.cost(
             fresh=tokens.fresh,
             output=tokens.output,
             cache_read=tokens.cache_read,
@@ -201,7 +214,7 @@ class Conversation:
                 model=self._access.profile.model,
                 request=kept,
                 reply=reply.raw if reply else None,
-                error=fault,
+                error=error,
                 prompt_tokens=tokens.prompt,
                 completion_tokens=tokens.output,
                 cached_tokens=tokens.cache_read,
@@ -214,17 +227,23 @@ class Conversation:
 def fault_of(sdk: Any, error: Exception) -> Fault:
     """An SDK's error as a fault; `sdk` is the anthropic or the openai module (they name errors alike)."""
     if isinstance(error, sdk.APITimeoutError):
-        return Fault("The provider took too long.", retry=True)
+        return Fault("The provider took too long.", retry=True, billed=_was_sent(error))
     if isinstance(error, sdk.APIConnectionError):
-        return Fault(f"The connection failed ({type(error.__cause__ or error).__name__}).", retry=True)
+        what = f"The connection failed ({type(error.__cause__ or error).__name__})."
+        return Fault(what, retry=True, billed=_was_sent(error))
     if not isinstance(error, sdk.APIStatusError):
-        return Fault(f"The provider's answer is not valid ({type(error).__name__}).", retry=True)
+        return Fault(f"The provider's answer is not valid ({type(error).__name__}).", retry=True, billed=True)
     status = error.status_code
     if status in (401, 403):
         return Fault(f"The provider refused the key ({status}); check it and its rights.", retry=False)
     wait = retry_after(error.response.headers.get("retry-after"))
     detail = " ".join(str(error.message).split())[:300]
     return Fault(f"The provider answered {status}: {detail}", retry=status in RETRIED, wait_s=wait)
+
+
+def _was_sent(error: Exception) -> bool:
+    """Whether the provider may have the request: anything but a connection that was never made."""
+    return type(error.__cause__).__name__ not in NEVER_SENT
 
 
 def retry_after(value: str | None) -> float:

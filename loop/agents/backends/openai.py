@@ -64,7 +64,7 @@ class OpenAIChat:
             or not completion.choices
             or not completion.choices[0].message
         ):
-            raise Fault("The provider's answer is not a chat completion.", retry=True)
+            raise Fault("The provider's answer is not a chat completion.", retry=True, billed=True)
         choice = completion.choices[0]
         raw = completion.to_dict(mode="json")
         found = [call for call in choice.message.tool_calls or [] if call.type == "function"]

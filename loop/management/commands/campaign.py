@@ -48,6 +48,9 @@ class Command(PawlCommand):
             "--hidden-queries", type=int, default=defaults.hidden_queries, help="most hidden queries"
         )
         parser.add_argument(
+            "--cache", action="store_true", help="answer repeated model calls on public-val from a cache"
+        )
+        parser.add_argument(
             "--as", dest="username", metavar="NAME", help="an operator (asks for the password)"
         )
         parser.add_argument("--detach", action="store_true", help="start it and leave the work to `serve`")
@@ -88,6 +91,7 @@ class Command(PawlCommand):
             profile=profile,
             seed=options["seed"],
             levers=tuple(options["levers"]),
+            cache_replies=options["cache"],
             budgets=Budgets(
                 generations=options["generations"],
                 wall_s=options["wall_s"],

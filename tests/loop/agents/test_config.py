@@ -12,6 +12,7 @@ from loop.agents.backends.openai import OpenAIBackend
 from loop.agents.backends.search import SearchBackend
 from loop.agents.config import load_profiles, load_providers, resolve
 from loop.errors import ProviderError
+from loop.prices import Prices
 
 PROVIDER = 'id = "mine"\napi = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
 
@@ -31,8 +32,8 @@ def test_every_shipped_profile_resolves_to_a_priced_model(tmp_path: Path) -> Non
 def test_the_shipped_prices_of_sonnet_are_right(tmp_path: Path) -> None:
     _, provider, info = resolve("claude-sonnet-4-6", tmp_path)
     assert provider.key_env == "ANTHROPIC_API_KEY"
-    assert (info.input, info.output, info.cache_read, info.cache_write) == (3.0, 15.0, 0.3, 3.75)
-    assert info.cost(fresh=1_000_000, output=1_000_000) == pytest.approx(18.0)
+    assert info.prices == Prices(3.0, 15.0, cache_read=0.3, cache_write=3.75)
+    assert info.prices.cost(fresh=1_000_000, output=1_000_000) == pytest.approx(18.0)
 
 
 def test_search_is_the_default_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from loop.agents.evidence import Evidence, Remaining
 from loop.agents.feedback import decide
 from loop.agents.meta import first_harness
 from loop.errors import BudgetSpent, ProviderError, Refused
+from loop.prices import Prices
 from loop.training.router import RouterFacts
 from loop.types import AgentCallRecord, Decision, Landscape, Lever
 from tests.loop.agents.samples import MAIN, evidence
@@ -43,7 +44,7 @@ class Desk:
     def backend(self) -> ClaudeBackend | OpenAIBackend:
         suffix = "" if self.api == "anthropic" else "/v1"
         server = Provider("local", self.api, self.provider.base_url + suffix)
-        info = ModelInfo(200_000, input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+        info = ModelInfo(200_000, Prices(3.0, 15.0, cache_read=0.3, cache_write=3.75))
         access = Access(self.profile, server, info, "sk-test")
         pace = Pace(self.waits.append)
         return ClaudeBackend(access, pace) if self.api == "anthropic" else OpenAIBackend(access, pace)
@@ -118,6 +119,31 @@ def test_faults_are_retried_with_growing_waits_and_recorded(desk: Desk) -> None:
     assert [bool(record.error) for record in desk.records] == [True] * 5 + [False, False]
     assert "429" in desk.records[0].error and "529" in desk.records[2].error
     assert desk.records[0].reply is None and desk.records[0].cost_usd == 0
+
+
+def test_an_attempt_that_broke_off_is_charged_at_its_reserve(desk: Desk) -> None:
+    broken = (Drop(), Drop(mid_body=True), Fault(200, raw=b"<html>"))
+    desk.decide(*broken, EDIT, DECIDE)
+    for record in desk.records[:3]:
+        assert (record.reply, record.completion_tokens) == (None, 1000)
+        assert record.prompt_tokens > 300 and "charged at its reserve" in record.error
+        assert record.cost_usd == pytest.approx((record.prompt_tokens * 3 + 1000 * 15) / 1e6)
+    assert desk.records[3].completion_tokens == 5
+
+
+def test_broken_attempts_spend_the_budget(desk: Desk) -> None:
+    desk.provider.default = Drop(mid_body=True)
+    with pytest.raises(BudgetSpent):
+        desk.decide(budget=Remaining(3, cost_usd=0.05))
+    assert 1 < len(desk.records) < MAX_ATTEMPTS
+
+
+def test_an_attempt_that_never_reached_the_provider_costs_nothing() -> None:
+    with claude() as desk:
+        desk.provider.base_url = "http://127.0.0.1:9"
+        with pytest.raises(ProviderError, match="connection failed"):
+            desk.decide()
+        assert {record.cost_usd for record in desk.records} == {0.0}
 
 
 def test_waits_grow_exponentially(desk: Desk) -> None:
