@@ -113,7 +113,16 @@ FIXED_EVIDENCE: dict[str, Any] = {
             {"harness": "new", "adapter": "new", "score": 0.744},
         ],
     },
-    "ledger": {"used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025},
+    "ledger": {
+        "used": 3,
+        "allowed": 20,
+        "promotions_allowed": 1,
+        "alpha": 0.05,
+        "alpha_query": 0.0025,
+        "epoch_used": 11,
+        "epoch_allowed": 40,
+        "epoch_alpha": 0.0275,
+    },
     "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
     "decision": {
         "decisions": [
@@ -178,6 +187,28 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
             "passed": True,
             "reason": "Every condition of the gate holds.",
             "method": "exact McNemar",
+            "unit": "item",
+            "trials": 1,
+            "slices": [
+                {
+                    "name": "ink=bold",
+                    "n": 134,
+                    "gain": 0.11,
+                    "low": 0.03,
+                    "high": 0.19,
+                    "margin": 0.1,
+                    "held": True,
+                },
+                {
+                    "name": "ink=faint",
+                    "n": 132,
+                    "gain": 0.05,
+                    "low": -0.03,
+                    "high": 0.13,
+                    "margin": 0.1,
+                    "held": True,
+                },
+            ],
         },
         "public": {
             "metric": METRIC,
@@ -230,7 +261,14 @@ TURNS = [
 def asked_and_answered(campaign: Campaign, base: Release, candidate: Release, proposal: Proposal) -> None:
     """One hidden query of the campaign, with the bit that came back."""
     query = HiddenQuery.objects.create(
-        campaign=campaign, number=1, release=candidate, against=base, proposal=proposal, alpha=0.0025
+        campaign=campaign,
+        number=1,
+        release=candidate,
+        against=base,
+        proposal=proposal,
+        alpha=0.0025,
+        hidden_set="e" * 64,
+        place=1,
     )
     Verification.objects.create(query=query, status="finished", bit=True)
 
