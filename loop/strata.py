@@ -65,8 +65,9 @@ def _values(rows: HiddenRows, where: Field) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for path in files:
         for row in _rows(path):
-            if isinstance(row.get(where.field), str | int) and isinstance(row.get("id"), str):
-                found[row["id"]] = str(row[where.field])
+            key, value = row.get("id"), row.get(where.field)
+            if isinstance(key, str) and isinstance(value, str | int):
+                found[key] = str(value)
     if any(row.get("id") not in found for row in _rows(rows.inputs)):
         raise TaskError(
             f"Not every hidden item has a text or whole number {where.field!r} in its {where.of}; "
