@@ -12,11 +12,11 @@ FISHER_LEVEL = 0.05
 
 
 def rule(comparison: Comparison, rules: Rules) -> Ruling:
-    """Whether a paired hidden result is worth a promotion, with every reason against it."""
+    """Whether a paired hidden result is worth a promotion, with every reason against it. NaN speaks against it."""
     reasons: list[str] = []
-    if comparison.p > rules.alpha:
+    if not comparison.p <= rules.alpha:
         reasons.append(f"p = {comparison.p:.2g} is above the level {rules.alpha:.2g} that the contract sets.")
-    if comparison.low < rules.smallest_gain:
+    if not comparison.low >= rules.smallest_gain:
         reasons.append(
             f"The gain may be as small as {comparison.low:+.3f}, below the smallest worth having "
             f"({rules.smallest_gain:+.3f})."
