@@ -11,8 +11,8 @@ DISCORDANCE = 2 * REDRAWN * ACCURACY * (1 - ACCURACY)
 SUPPOSED = f"""\
 Supposed: every answer of every candidate is right with probability {ACCURACY}, so that no candidate is ever better; a
 candidate is the leader with {REDRAWN:.0%} of its items answered anew (discordance {DISCORDANCE:.2f}), and becomes the
-leader when the rule accepts it. The two numbers were fitted to the published table (docs/gate.md), which states neither. After
-each bar the published figure, whose own simulation error is not known; ± is one standard error of this simulation."""
+leader when the rule accepts it. The two numbers were fitted to the published table (docs/gate.md), which states
+neither. After each bar the published figure, whose own simulation error is not known; ± is one standard error of this simulation."""
 WIDE = 43  # letters of a column
 WIDTH, HEIGHT, BOTTOM, TOP = 720, 250, 190, 26
 SHADES = ("#8a3b12", "#c9762b", "#b9a24a", "#2f6f5e")
