@@ -12,7 +12,8 @@ SUPPOSED = f"""\
 Supposed: every answer of every candidate is right with probability {ACCURACY}, so that no candidate is ever better; a
 candidate is the leader with {REDRAWN:.0%} of its items answered anew (discordance {DISCORDANCE:.2f}), and becomes the
 leader when the rule accepts it. The two numbers were fitted to the published table (docs/gate.md), which states
-neither. After each bar the published figure, whose own simulation error is not known; ± is one standard error of this simulation."""
+neither. After each bar the published figure, whose own simulation error is not known; ± is one standard error of this
+simulation."""
 WIDE = 43  # letters of a column
 WIDTH, HEIGHT, BOTTOM, TOP = 720, 250, 190, 26
 SHADES = ("#8a3b12", "#c9762b", "#b9a24a", "#2f6f5e")
@@ -87,7 +88,7 @@ def as_svg(results: Results) -> str:
         for column, name in enumerate(COLUMNS):
             figure, x = results.campaigns[n, k, name][0], float(left + column * 27)
             top = y(max(0.0, figure.value))
-            shape = {"x": x, "y": top, "width": 22, "height": BOTTOM - top, "fill": SHADES[column]}
+            shape: dict[str, str | float] = {"x": x, "y": top, "width": 22, "height": BOTTOM - top, "fill": SHADES[column]}
             tip = element(
                 "title", {}, f"{name}: {figure.value:+.1f} points, published {figure.published:+.1f}"
             )
@@ -116,5 +117,5 @@ def _json(figure: Figure) -> dict[str, float | None]:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle") -> Any:
-    style = {"font-size": 12, "font-family": "sans-serif", "text-anchor": anchor}
+    style: dict[str, str | float] = {"font-size": 12, "font-family": "sans-serif", "text-anchor": anchor}
     return element("text", {"x": x, "y": y, **style}, text)

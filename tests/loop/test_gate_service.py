@@ -116,7 +116,7 @@ def test_a_release_that_sacrifices_a_guarded_slice_does_not_pass(service: Servic
     assert found["p"] < found["alpha"]
     assert proposal.status == "failed"
     assert "The slice mint=south may lose" in proposal.status_reason
-    shown = next(card for card in cards(proposal.evidence.all()) if card.name == "comparison")
+    shown = next(card for card in cards(list(proposal.evidence.all())) if card.name == "comparison")
     assert [part["held"] for part in shown.extra["slices"]] == [True, False]
 
 
