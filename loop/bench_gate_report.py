@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.safestring import SafeString
+
 from governance.svg import Scale, element, join
 from loop.bench_gate import ACCURACY, ALPHA, COLUMNS, POWER, PUBLISHED, REDRAWN, Figure, Results
 
@@ -88,11 +90,8 @@ def as_svg(results: Results) -> str:
         for column, name in enumerate(COLUMNS):
             figure, x = results.campaigns[n, k, name][0], float(left + column * 27)
             top = y(max(0.0, figure.value))
-            shape: dict[str, str | float] = {"x": x, "y": top, "width": 22, "height": BOTTOM - top, "fill": SHADES[column]}
-            tip = element(
-                "title", {}, f"{name}: {figure.value:+.1f} points, published {figure.published:+.1f}"
-            )
-            parts.append(element("rect", shape, tip))
+            tip = f"{name}: {figure.value:+.1f} points, published {figure.published:+.1f}"
+            parts.append(_bar(x, top, SHADES[column], tip))
             mark = y(max(0.0, figure.published or 0.0))
             parts.append(
                 element("line", {"x1": x - 2, "x2": x + 24, "y1": mark, "y2": mark, "stroke": "#111"})
@@ -107,6 +106,11 @@ def as_svg(results: Results) -> str:
     return str(element("svg", view, join(parts))) + "\n"
 
 
+def _bar(x: float, top: float, shade: str, tip: str) -> SafeString:
+    shape: dict[str, str | float] = {"x": x, "y": top, "width": 22, "height": BOTTOM - top, "fill": shade}
+    return element("rect", shape, element("title", {}, tip))
+
+
 def _cell(inflation: Figure, false: Figure) -> str:
     seen = f"{inflation.value:+.1f}±{inflation.error:.1f} ({false.value:.2f}±{false.error:.2f})"
     return f"{seen} | {inflation.published:+.1f} ({false.published:.2f})"
@@ -116,6 +120,6 @@ def _json(figure: Figure) -> dict[str, float | None]:
     return {"value": figure.value, "error": figure.error, "published": figure.published}
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> Any:
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> SafeString:
     style: dict[str, str | float] = {"font-size": 12, "font-family": "sans-serif", "text-anchor": anchor}
     return element("text", {"x": x, "y": y, **style}, text)

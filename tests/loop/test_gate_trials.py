@@ -16,9 +16,11 @@ from loop.gate import (
     Groups,
     Guarded,
     Rules,
+    SliceResult,
     cmh,
     cmh_z,
     compare_trials,
+    items_needed,
     mcnemar,
     mean_interval,
     missingness,
@@ -275,3 +277,28 @@ def test_under_no_gain_mcnemar_is_below_its_level_no_more_often_than_its_level()
                 if mcnemar(wins, discordant - wins) <= level
             )
             assert size <= level
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "held"),
+    [(0.1, -0.05, True), (0.1, -0.1, False), (0.1, -0.2, False), (-0.02, -0.09, True), (None, None, False)],
+)
+def test_a_slice_is_held_when_its_lower_end_lies_above_minus_its_margin(
+    gain: float | None, low: float | None, held: bool
+) -> None:
+    high = None if low is None else 0.3
+    assert SliceResult("s", 40, gain, low, high, margin=0.1).held is held
+
+
+def test_the_sign_flip_p_is_never_zero() -> None:
+    assert sign_flip(np.full(40, 0.3), 99, 1) == pytest.approx(1 / 100)
+
+
+def test_differences_that_are_equal_but_for_rounding_have_a_point_as_interval() -> None:
+    assert mean_interval(np.array([0.1 + 0.2, 0.3, 0.3]), 0) == (pytest.approx(0.3), pytest.approx(0.3))
+
+
+def test_where_the_interval_asks_for_more_items_than_the_level_it_decides() -> None:
+    spread = math.sqrt(0.3 - 0.1**2)
+    by_interval = math.ceil(((1.959964 + stats.norm.ppf(0.8)) * spread / (0.1 - 0.02)) ** 2)
+    assert items_needed(0.1, 0.3, 0.05, smallest_gain=0.02) == by_interval
