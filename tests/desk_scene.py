@@ -102,6 +102,26 @@ def accept(world: World, proposal: Proposal) -> None:
 SUMMARY = "The best accepted release of the campaign, submitted once after its last generation."
 
 
+SLICES = [
+    {
+        "name": f"ink={ink}",
+        "n": 133,
+        "gain": gain,
+        "low": gain - 0.08,
+        "high": gain + 0.08,
+        "margin": 0.1,
+        "held": True,
+    }
+    for ink, gain in (("bold", 0.11), ("faint", 0.05))
+]
+LEDGER: dict[str, Any] = {
+    "used": 3,
+    "allowed": 20,
+    "promotions_allowed": 1,
+    "alpha": 0.05,
+    "alpha_query": 0.0025,
+}
+LEDGER |= {"epoch_used": 11, "epoch_allowed": 40, "epoch_alpha": 0.0275}
 FIXED_EVIDENCE: dict[str, Any] = {
     "attribution": {
         "split": "public-val",
@@ -113,16 +133,7 @@ FIXED_EVIDENCE: dict[str, Any] = {
             {"harness": "new", "adapter": "new", "score": 0.744},
         ],
     },
-    "ledger": {
-        "used": 3,
-        "allowed": 20,
-        "promotions_allowed": 1,
-        "alpha": 0.05,
-        "alpha_query": 0.0025,
-        "epoch_used": 11,
-        "epoch_allowed": 40,
-        "epoch_alpha": 0.0275,
-    },
+    "ledger": LEDGER,
     "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
     "decision": {
         "decisions": [
@@ -189,26 +200,7 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
             "method": "exact McNemar",
             "unit": "item",
             "trials": 1,
-            "slices": [
-                {
-                    "name": "ink=bold",
-                    "n": 134,
-                    "gain": 0.11,
-                    "low": 0.03,
-                    "high": 0.19,
-                    "margin": 0.1,
-                    "held": True,
-                },
-                {
-                    "name": "ink=faint",
-                    "n": 132,
-                    "gain": 0.05,
-                    "low": -0.03,
-                    "high": 0.13,
-                    "margin": 0.1,
-                    "held": True,
-                },
-            ],
+            "slices": SLICES,
         },
         "public": {
             "metric": METRIC,
