@@ -59,7 +59,7 @@ def claim_place(evaluator: Version) -> int:
     rows = Version.objects.filter(
         kind=Version.Kind.EVALUATOR, manifest__hidden_commitment=hidden_set_of(evaluator)
     )
-    list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
     budget = hidden_budget(evaluator)
     budget.check()
     return budget.used + 1
