@@ -26,6 +26,7 @@ LANES: Final = (
     "break_glass",
 )
 OWNED_LANES: Final = frozenset({"evaluator", "policy", "roles"})
+EPOCH_QUERIES: Final = 40  # of a policy written before it could say
 # What a policy version from before these lanes and tables existed is read as.
 LATER: Final[Mapping[str, Any]] = {
     "roles": {"count_after_hours": 24},
@@ -59,12 +60,16 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class GateDefaults:
-    """What a campaign's contract starts from. alpha in (0, 1); smallest_gain in the metric's own unit."""
+    """What a campaign's contract starts from. alpha in (0, 1); smallest_gain in the metric's own unit.
+
+    `hidden_queries` bounds one campaign, `hidden_queries_per_epoch` all campaigns on one hidden set together.
+    """
 
     alpha: float
     hidden_queries: int
     promotions: int
     smallest_gain: float
+    hidden_queries_per_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,11 @@ def parse_policy(text: str) -> Policy:
     approvals = _Table("approvals", raw, {"expire_hours", "proposal_expire_hours", "min_reason"})
     promotion = _Table("promotion", raw, {"roles"})
     envelope = _Table("envelope", raw, {"paths", "max_changed_lines"})
-    gate = _Table("gate", raw, {"alpha", "hidden_queries", "promotions", "smallest_gain"})
+    gate = _Table(
+        "gate",
+        raw,
+        {"alpha", "hidden_queries", "promotions", "smallest_gain", "hidden_queries_per_epoch"},
+    )
     roles = _Table("roles", raw, {"count_after_hours"})
     glass = _Table("break_glass", raw, {"hours", "min_reason"})
     inbox = _Table("inbox", raw, {"most_waiting"})
@@ -130,6 +139,7 @@ def parse_policy(text: str) -> Policy:
             hidden_queries=gate.whole("hidden_queries", low=1),
             promotions=gate.whole("promotions", low=1),
             smallest_gain=gate.number("smallest_gain", low=0),
+            hidden_queries_per_epoch=gate.whole("hidden_queries_per_epoch", low=1, default=EPOCH_QUERIES),
         ),
         roles_count_after=timedelta(hours=roles.number("count_after_hours", low=1)),
         break_glass=BreakGlass(
@@ -245,8 +255,8 @@ class _Table:
             raise BadInput(f"The policy's {self._where(key)} must be a number from {low:g} to {high:g}.")
         return float(value)
 
-    def whole(self, key: str, low: int) -> int:
-        value = self.values.get(key)
+    def whole(self, key: str, low: int, default: int | None = None) -> int:
+        value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise BadInput(f"The policy's {self._where(key)} must be a whole number of at least {low}.")
         return value

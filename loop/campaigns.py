@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -16,15 +17,16 @@ from governance.audit.log import Facts
 from governance.digests import json_digest
 from governance.models import Proposal, Release, Task
 from governance.pointers import live_release
-from governance.policy import policy_in_force
+from governance.policy import GateDefaults, policy_in_force
 from governance.rules import can, check_inbox, check_not_stopped
 from governance.transitions import OPEN
 from loop.archive import best
-from loop.contract import Budgets, Contract, Spent, check_budgets, query_level
+from loop.contract import Budgets, Contract, Spent, check_budgets, query_level, trial_seeds
 from loop.errors import BudgetSpent, TaskError
 from loop.evidence import accepted
-from loop.gate import smallest_visible_gain
+from loop.gate import planned_test, smallest_visible_gain
 from loop.installed import InstalledTask, open_task
+from loop.ledger import check_may_ask
 from loop.models import Campaign, Generation, HiddenQuery, Verification
 
 MOST_FAILURES = 3
@@ -65,7 +67,7 @@ class Wish:
 def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
     """The contract: the policy's and the task's rules for this wish, with everything in force named by digest.
 
-    Raises TaskError for more hidden queries than the policy allows.
+    Raises TaskError for more hidden queries than the policy allows, BudgetSpent when the hidden set is used up.
     """
     policy, version = policy_in_force()
     if wish.budgets.hidden_queries > policy.gate.hidden_queries:
@@ -73,12 +75,8 @@ def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
             f"The policy allows {policy.gate.hidden_queries} hidden queries in a campaign, not "
             f"{wish.budgets.hidden_queries}; ask for fewer."
         )
-    gate = task.spec.gate
-    alpha = float(gate.get("alpha", policy.gate.alpha))
-    promotions = policy.gate.promotions
-    level = query_level(alpha, wish.budgets, promotions)
-    hidden_items = task.spec.splits.get("hidden", 0)
     return Contract(
+        **_hidden_terms(task, wish, policy.gate),
         task=task.row.slug,
         metric=task.spec.metric.name,
         higher_is_better=task.higher_is_better,
@@ -90,15 +88,34 @@ def draw_up(task: InstalledTask, base: Release, wish: Wish) -> Contract:
         levers=wish.levers,
         budgets=wish.budgets,
         cache_replies=wish.cache_replies,
-        alpha=alpha,
-        alpha_query=level,
-        promotions=promotions,
-        smallest_gain=float(gate.get("smallest_gain", policy.gate.smallest_gain)),
-        hidden_items=hidden_items,
-        smallest_visible_gain=smallest_visible_gain(hidden_items, USUAL_DISCORDANCE, level)
-        if hidden_items
-        else None,
     )
+
+
+def _hidden_terms(task: InstalledTask, wish: Wish, policy: GateDefaults) -> dict[str, Any]:
+    """What the contract says about the hidden test: levels, test, trials, slices, and what the set can show."""
+    gate, budget = task.spec.gate, check_may_ask(task.evaluator, task.spec.gate.correction)
+    alpha = policy.alpha if gate.alpha is None else gate.alpha
+    smallest = policy.smallest_gain if gate.smallest_gain is None else gate.smallest_gain
+    level = query_level(alpha, wish.budgets, policy.promotions, gate.correction, budget.used + 1)
+    items = task.spec.splits.get("hidden", 0)
+    return {
+        "alpha": alpha,
+        "alpha_query": level,
+        "promotions": policy.promotions,
+        "smallest_gain": smallest,
+        "correction": gate.correction,
+        "test": planned_test(gate.trials, gate.cluster is not None),
+        "trials": gate.trials,
+        "trial_seeds": trial_seeds(wish.seed, gate.trials),
+        "cluster": gate.cluster,
+        "slices": gate.slices,
+        "hidden_set": budget.hidden_set,
+        "hidden_used": budget.used,
+        "hidden_allowed": budget.allowed,
+        "hidden_items": items,
+        "discordance": USUAL_DISCORDANCE,
+        "smallest_visible_gain": smallest_visible_gain(items, USUAL_DISCORDANCE, level, smallest),
+    }
 
 
 def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
@@ -142,11 +159,15 @@ def promise(campaign: Campaign) -> str:
     if contract.smallest_visible_gain is None:
         seen = "too few hidden items to show any gain"
     else:
-        seen = f"the smallest gain they can show is about {contract.smallest_visible_gain:.3f}"
+        seen = (
+            f"the smallest gain they can show is about {contract.smallest_visible_gain:.3f} "
+            f"(4 times in 5, if {contract.discordance:.0%} of them change)"
+        )
     return (
         f"Contract {campaign.contract_digest[:12]}: {contract.budgets.generations} generations, "
         f"{contract.budgets.hidden_queries} hidden queries at level {contract.alpha_query:.2g} each; "
-        f"{contract.hidden_items} hidden items, {seen}."
+        f"{contract.hidden_items} hidden items, {seen}. "
+        f"This hidden set has answered {contract.hidden_used} of {contract.hidden_allowed} queries in all campaigns."
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.errors import TaskError, TrainingError
+from loop.gate_spec import GateSpec, read_gate
 from loop.outputs import FieldSpec, OutputSchema
 from loop.toml_tables import Table
 from loop.training.hyper import check_settings
@@ -68,7 +69,7 @@ class TaskSpec:
     model: ModelNeed | None
     splits: Mapping[str, int]
     limits: Limits
-    gate: Mapping[str, Any]
+    gate: GateSpec
     folder: Path
     data: Path
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -127,7 +128,7 @@ def load_task(folder: Path, data: Path | None = None) -> TaskSpec:
         model=_model(table.table("model")) if "model" in values else None,
         splits=_splits(table.table("splits")),
         limits=_limits(table.table("limits", optional=True)),
-        gate=dict(table.table("gate", optional=True).values),
+        gate=read_gate(table.table("gate", optional=True)),
         folder=folder.resolve(),
         data=(data or folder).resolve(),
         training=_training(table.table("training", optional=True), has_model="model" in values),

@@ -1,16 +1,24 @@
-"""A changed evaluator as a proposal: its code goes to the artifact store, labels and hidden set stay as they are."""
+"""A changed evaluator as a proposal: new code over the same labels and hidden set, or a version already registered.
+
+The second is how fresh hidden data come into force: `install_task` with the new data registers the version, and people
+decide about it here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from governance.actors import Actor
+from governance.diffs import Tree
 from governance.digests import read_tree
-from governance.models import Proposal, Task
+from governance.models import Proposal, Task, Version
 from governance.pointers import evaluator_in_force
 from governance.submitting import EvaluatorChange, submit_evaluator
+from loop.errors import TaskError
 from loop.installation import ARTIFACTS, store
 from loop.runtimes import ensure_runtime
 
@@ -27,3 +35,28 @@ def propose_evaluator(task: Task, folder: Path, summary: str, by: Actor) -> Prop
     before = read_tree(store(ARTIFACTS).path(old.manifest["code"]))
     change = EvaluatorChange(manifest, before, read_tree(folder))
     return submit_evaluator(task=task, change=change, summary=summary, by=by)
+
+
+def propose_registered(task: Task, digest: str, summary: str, by: Actor) -> Proposal:
+    """Propose a registered evaluator version, known by the beginning of its digest, in place of the one in force.
+
+    The diff shows its code and, as the file DATA, which labels and hidden set it stands on. Raises TaskError when the
+    beginning names no single version, or the one in force.
+    """
+    old = evaluator_in_force(task)
+    versions = list(Version.objects.filter(kind=Version.Kind.EVALUATOR, task=task).order_by("created_at"))
+    found = [version for version in versions if version.digest.startswith(digest) and version != old]
+    if len(found) != 1:
+        known = ", ".join(f"{each.digest[:12]}{' (in force)' if each == old else ''}" for each in versions)
+        raise TaskError(
+            f"{digest!r} is not the beginning of one evaluator version of {task.slug} that is not in force; "
+            f"registered are {known}. Install the task's folder with its new data to register another."
+        )
+    change = EvaluatorChange(found[0].manifest, _shown(old.manifest), _shown(found[0].manifest))
+    return submit_evaluator(task=task, change=change, summary=summary, by=by)
+
+
+def _shown(manifest: Mapping[str, Any]) -> Tree:
+    data = f"labels {manifest['labels']}\nhidden set {manifest['hidden_commitment']}\n"
+    code = read_tree(store(ARTIFACTS).path(manifest["code"]))
+    return {**code, "DATA": ("file", data.encode())}

@@ -28,6 +28,7 @@ from loop.preparation import prepared_data
 from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree
 from loop.runtimes import ensure_runtime
 from loop.store import Store
+from loop.strata import HiddenRows, groups_of
 
 ARTIFACTS = "artifacts"
 LABELS = "labels"
@@ -148,6 +149,9 @@ def _store_parts(folder: Path, data: Path, spec: TaskSpec) -> Parts:
                 if (base / name).is_file()
             }
         )
+    if spec.gate.slices or spec.gate.cluster:
+        rows = HiddenRows(data / "hidden" / "inputs" / spec.inputs_file, data / "hidden" / "labels")
+        groups_of(rows, spec.gate.cluster, spec.gate.slices)
     evaluator = {
         "code": artifacts.put(folder / "evaluator"),
         "runtime": ensure_runtime(_lock_file(folder / "evaluator"), runtimes).digest,

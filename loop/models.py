@@ -244,7 +244,10 @@ class TrainingJob(models.Model):
 
 
 class HiddenQuery(models.Model):
-    """One entry of the ledger of hidden-test queries. Append-only; `bit` is all that the loop learns."""
+    """One entry of the ledger of hidden-test queries. Append-only.
+
+    `number` counts within the campaign; `place` within the hidden set (known by its commitment), over all campaigns.
+    """
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="hidden_queries")
     number = models.PositiveIntegerField()
@@ -252,12 +255,15 @@ class HiddenQuery(models.Model):
     against = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
     proposal = models.OneToOneField(Proposal, on_delete=models.PROTECT, related_name="hidden_query")
     alpha = models.FloatField()
+    hidden_set = models.CharField(max_length=DIGEST)
+    place = models.PositiveIntegerField()
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         verbose_name_plural = "hidden queries"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["campaign", "number"], name="one_hidden_query_per_number"),
+            models.UniqueConstraint(fields=["hidden_set", "place"], name="one_hidden_query_per_place"),
         ]
 
     def __str__(self) -> str:

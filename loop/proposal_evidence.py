@@ -10,10 +10,12 @@ from governance import actions
 from governance.diffs import pack
 from governance.digests import canonical_json
 from governance.models import Release
+from governance.policy import policy_in_force
 from loop.contract import Contract, Spent
 from loop.detectors import Finding
 from loop.gate import Comparison, Ruling
 from loop.installed import tree_of
+from loop.ledger import level_spent
 from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob
 from loop.rollouts import PUBLIC_VAL
 
@@ -41,7 +43,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
     campaign = query.campaign
     contract = Contract.from_json(campaign.contract)
     parts: dict[str, Any] = {
-        "comparison": _comparison(contract, examined),
+        "comparison": _comparison(contract, query, examined),
         "public": _public(contract, examined),
         "attribution": _attribution(query, contract),
         "ledger": _ledger(campaign, contract, query),
@@ -60,7 +62,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
     ]
 
 
-def _comparison(contract: Contract, examined: Examined) -> dict[str, Any]:
+def _comparison(contract: Contract, query: HiddenQuery, examined: Examined) -> dict[str, Any]:
     result = examined.comparison
     return {
         "metric": contract.metric,
@@ -75,11 +77,19 @@ def _comparison(contract: Contract, examined: Examined) -> dict[str, Any]:
         "b": result.wins,
         "c": result.losses,
         "p": result.p,
-        "alpha": contract.alpha_query,
+        "p_trials": result.p_trials,
+        "p_units": result.p_units,
+        "alpha": query.alpha,
         "smallest_gain": contract.smallest_gain,
         "passed": examined.ruling.passed,
         "reason": " ".join(examined.ruling.reasons) or "The gain is real by the contract's gate.",
         "method": result.test,
+        "unit": result.unit,
+        "trials": result.trials,
+        "results": result.results,
+        "missing_before": result.missing_incumbent,
+        "missing_after": result.missing_candidate,
+        "slices": [each.as_json() for each in result.slices],
     }
 
 
@@ -119,12 +129,18 @@ def _attribution(query: HiddenQuery, contract: Contract) -> dict[str, Any]:
 
 
 def _ledger(campaign: Campaign, contract: Contract, query: HiddenQuery) -> dict[str, Any]:
+    policy, _ = policy_in_force()
     return {
         "used": HiddenQuery.objects.filter(campaign=campaign, number__lte=query.number).count(),
         "allowed": contract.budgets.hidden_queries,
         "promotions_allowed": contract.promotions,
         "alpha": contract.alpha,
-        "alpha_query": contract.alpha_query,
+        "alpha_query": query.alpha,
+        "correction": contract.correction,
+        "hidden_set": query.hidden_set,
+        "epoch_used": query.place,
+        "epoch_allowed": policy.gate.hidden_queries_per_epoch,
+        "epoch_alpha": level_spent(query.hidden_set, query.place),
     }
 
 

@@ -11,6 +11,7 @@ from loop.archive import best
 from loop.candidates import agent
 from loop.errors import BudgetSpent
 from loop.evidence import accepted
+from loop.ledger import check_may_ask, claim_place, hidden_set_of
 from loop.models import ArchiveEntry, HiddenQuery, Verification
 from loop.proposal_evidence import attribution_cells
 from loop.rollouts import PUBLIC_VAL
@@ -20,11 +21,12 @@ from loop.turn import Turn
 def submit(turn: Turn) -> Verification:
     """Measure the 2x2, open the proposal and queue its verification; idempotent.
 
-    Raises BudgetSpent when the ledger of hidden queries is used up.
+    Raises BudgetSpent when the campaign's hidden queries, or those of its hidden set, are used up.
     """
     top = best(accepted(turn.campaign), turn.contract.higher_is_better)
     release = Release.objects.get(digest=top.release)
     against = live_release(turn.task.row)
+    check_may_ask(turn.task.evaluator, turn.contract.correction)
     _measure(turn, against, release)
     used = HiddenQuery.objects.filter(campaign=turn.campaign).count()
     if used >= turn.contract.budgets.hidden_queries:
@@ -68,13 +70,16 @@ def _open(turn: Turn, release: Release, against: Release, number: int) -> Verifi
         by=agent(turn.campaign),
     )
     actions.begin_verification(proposal=proposal, by=agent(turn.campaign))
+    place = claim_place(turn.task.evaluator)
     query = HiddenQuery.objects.create(
         campaign=turn.campaign,
         number=number,
         release=release,
         against=against,
         proposal=proposal,
-        alpha=turn.contract.alpha_query,
+        alpha=turn.contract.level(place),
+        hidden_set=hidden_set_of(turn.task.evaluator),
+        place=place,
     )
     ArchiveEntry.objects.filter(campaign=turn.campaign, release=release).update(submitted=True)
     return Verification.objects.create(query=query)

@@ -5,6 +5,7 @@ Nothing but one bit goes back to the loop. The figures go onto the proposal as e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -20,7 +21,7 @@ from governance.transitions import Status
 from loop.contract import Contract
 from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
 from loop.errors import LoopError
-from loop.gate import Comparison, Ruling, compare, rule
+from loop.gate import Comparison, Rules, Ruling, Scores, compare_trials, rule
 from loop.hidden import HiddenSet, open_hidden
 from loop.installation import ARTIFACTS, store
 from loop.installed import (
@@ -38,17 +39,19 @@ from loop.proposal_evidence import Examined, evidence_items
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.scratch import scratch
-from loop.types import Score
+from loop.strata import HiddenRows, groups_of
+from loop.types import ModelCall
 
 GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One release's hidden score and its stored public-val score."""
+    """One release's hidden results, one mapping a trial, its mean hidden score and its stored public-val score."""
 
     release: Release
-    score: Score
+    trials: tuple[Scores, ...]
+    hidden: float
     public: float
 
 
@@ -99,34 +102,58 @@ def examine(query: HiddenQuery) -> Examined:
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
     with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
-        new = _arm(task, query, query.release, hidden)
-        old = _arm(task, query, query.against, hidden)
-    comparison = compare(new.score.items, old.score.items, contract.rules(), contract.seed)
+        rows = HiddenRows(hidden.inputs / task.spec.inputs_file, hidden.labels)
+        groups = groups_of(rows, contract.cluster, contract.slices)
+        reports = [
+            [_trial(task, release, hidden, seed) for release in (query.release, query.against)]
+            for seed in contract.seeds()
+        ]
+    new = _arm(query, query.release, [pair[0] for pair in reports])
+    old = _arm(query, query.against, [pair[1] for pair in reports])
+    rules = contract.rules(query.alpha)
+    comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
     findings = (
-        public_hidden_gap(old.public - old.score.value, new.public - new.score.value),
+        public_hidden_gap(old.public - old.hidden, new.public - new.hidden),
         evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
     )
-    return Examined(comparison, _ruling(comparison, contract, findings), findings, new.public, old.public)
+    return Examined(comparison, _ruling(comparison, rules, findings), findings, new.public, old.public)
 
 
-def _ruling(comparison: Comparison, contract: Contract, findings: tuple[Finding, ...]) -> Ruling:
-    verdict = rule(comparison, contract.rules())
+def _ruling(comparison: Comparison, rules: Rules, findings: tuple[Finding, ...]) -> Ruling:
+    verdict = rule(comparison, rules)
     blocking = tuple(f"{each.detector}: {each.detail}." for each in findings if each.fired and each.blocks)
     return Ruling(verdict.passed and not blocking, verdict.reasons + blocking)
 
 
-def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> Arm:
-    report = run_hidden(task, release, hidden, query.campaign.seed)
+def _trial(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
+    report = run_hidden(task, release, hidden, seed)
     if report.score is None:
         raise LoopError(
             f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}"
         )
+    return report
+
+
+def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> Arm:
+    scores = [report.score for report in reports if report.score is not None]
     stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
     if stored is None or stored.score is None:
         raise LoopError(
             f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
         )
-    return Arm(release, report.score, stored.score)
+    trials = tuple(results(score.items, report.calls) for score, report in zip(scores, reports, strict=True))
+    return Arm(release, trials, sum(score.value for score in scores) / len(scores), stored.score)
+
+
+def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[str, float | None]:
+    """One trial's results by item: None where the item's last model call was lost to an outage (status 5xx).
+
+    The evaluator scores every item, also one that was never answered because the model could not be reached: that
+    score says nothing about the harness. Which item a call is about the harness says itself, so it could lose results
+    on purpose; the gate blocks when the arms differ by more than two points of them.
+    """
+    lost = {call.item_id: call.status >= 500 for call in calls if call.item_id}
+    return {item: None if lost.get(item) else score for item, score in items.items()}
 
 
 def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:

@@ -102,6 +102,26 @@ def accept(world: World, proposal: Proposal) -> None:
 SUMMARY = "The best accepted release of the campaign, submitted once after its last generation."
 
 
+SLICES = [
+    {
+        "name": f"ink={ink}",
+        "n": 133,
+        "gain": gain,
+        "low": gain - 0.08,
+        "high": gain + 0.08,
+        "margin": 0.1,
+        "held": True,
+    }
+    for ink, gain in (("bold", 0.11), ("faint", 0.05))
+]
+LEDGER: dict[str, Any] = {
+    "used": 3,
+    "allowed": 20,
+    "promotions_allowed": 1,
+    "alpha": 0.05,
+    "alpha_query": 0.0025,
+}
+LEDGER |= {"epoch_used": 11, "epoch_allowed": 40, "epoch_alpha": 0.0275}
 FIXED_EVIDENCE: dict[str, Any] = {
     "attribution": {
         "split": "public-val",
@@ -113,7 +133,7 @@ FIXED_EVIDENCE: dict[str, Any] = {
             {"harness": "new", "adapter": "new", "score": 0.744},
         ],
     },
-    "ledger": {"used": 3, "allowed": 20, "promotions_allowed": 1, "alpha": 0.05, "alpha_query": 0.0025},
+    "ledger": LEDGER,
     "cost": {"cost_usd": 0.0, "tokens": 1_284_310, "model_calls": 52_450, "wall_s": 212.4},
     "decision": {
         "decisions": [
@@ -178,6 +198,9 @@ def full_evidence(delta: float, trees: tuple[Tree, Tree]) -> list[EvidenceItem]:
             "passed": True,
             "reason": "Every condition of the gate holds.",
             "method": "exact McNemar",
+            "unit": "item",
+            "trials": 1,
+            "slices": SLICES,
         },
         "public": {
             "metric": METRIC,
@@ -230,7 +253,14 @@ TURNS = [
 def asked_and_answered(campaign: Campaign, base: Release, candidate: Release, proposal: Proposal) -> None:
     """One hidden query of the campaign, with the bit that came back."""
     query = HiddenQuery.objects.create(
-        campaign=campaign, number=1, release=candidate, against=base, proposal=proposal, alpha=0.0025
+        campaign=campaign,
+        number=1,
+        release=candidate,
+        against=base,
+        proposal=proposal,
+        alpha=0.0025,
+        hidden_set="e" * 64,
+        place=1,
     )
     Verification.objects.create(query=query, status="finished", bit=True)
 

@@ -100,8 +100,23 @@ def _comparison(data: Any) -> tuple[str, dict[str, Any]]:
         "low": low,
         "high": high,
         "plot": _plot(data, low, difference, high),
+        "slices": _slices(data.get("slices")),
     }
     return "comparison", facts
+
+
+def _slices(found: Any) -> list[dict[str, Any]]:
+    """The guarded slices, each with its figures as numbers or None."""
+    rows = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    figures = ("n", "gain", "low", "high", "margin")
+    return [
+        {
+            "name": str(item.get("name", "")),
+            "held": item.get("held") is True,
+            **{name: _number(item.get(name)) for name in figures},
+        }
+        for item in rows
+    ]
 
 
 def _interval(data: Mapping[str, Any]) -> tuple[float | None, float | None]:

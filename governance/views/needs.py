@@ -9,6 +9,7 @@ from typing import Literal
 from governance import rules
 from governance.models import Evidence, Proposal
 from governance.transitions import DECIDABLE, Status
+from governance.views.evidence import read_json
 
 _ENDED = {
     Status.FAILED: "Verification failed, so this can never be promoted.",
@@ -45,6 +46,7 @@ def needs_of(
         *_evidence(standing.lane.evidence, {item.name for item in evidence}),
         _approvals(proposal, standing, blind),
         *_cooling_off(proposal, standing, blind),
+        *_ledger(evidence),
         *_dates(proposal),
     ]
 
@@ -74,6 +76,21 @@ def _evidence(wanted: tuple[str, ...], found: set[str]) -> Iterator[Need]:
             yield Need("unmet", f"The lane asks for the evidence “{name}”, which is missing.")
     if wanted and found.issuperset(wanted):
         yield Need("met", f"Carries the evidence that the lane asks for ({', '.join(wanted)}).")
+
+
+def _ledger(evidence: list[Evidence]) -> Iterator[Need]:
+    """How often the hidden test was asked before this result: chance finds more in a set that answers often."""
+    data = next((read_json(item) for item in evidence if item.name == "ledger"), None)
+    if not isinstance(data, dict):
+        return
+    used, allowed = data.get("used"), data.get("allowed")
+    if isinstance(used, int) and isinstance(allowed, int):
+        yield Need("info", f"Hidden query {used} of {allowed} that its campaign may ask.")
+    used, allowed = data.get("epoch_used"), data.get("epoch_allowed")
+    if isinstance(used, int) and isinstance(allowed, int):
+        yield Need(
+            "info", f"The hidden set has answered {used} of {allowed} queries, all campaigns together."
+        )
 
 
 def _approvals(proposal: Proposal, standing: rules.Standing, blind: bool) -> Need:

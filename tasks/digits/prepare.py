@@ -21,7 +21,7 @@ import numpy as np
 import sklearn
 from checkpoint import VOCABULARY, padded, write_checkpoint
 from pretrain import Recipe, Shape, pretrain
-from scans import Item, pretraining_rows, split_items
+from scans import Item, ink_of, pretraining_rows, split_items
 from threadpoolctl import threadpool_limits
 
 BASE = "digits-base"
@@ -36,8 +36,9 @@ def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def write_split(items: list[Item], inputs: Path, labels: Path) -> None:
     """Inputs and labels of one split, in two folders that are never mounted together."""
+    rows = ({"id": item.id, "answer": item.answer, "ink": ink_of(item.scan)} for item in items)
     write_lines(inputs / "inputs.jsonl", ({"id": item.id, "scan": item.scan.tolist()} for item in items))
-    write_lines(labels / "labels.jsonl", ({"id": item.id, "answer": item.answer} for item in items))
+    write_lines(labels / "labels.jsonl", rows)
 
 
 def folder_digest(folder: Path) -> str:

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = {"pretrain": 400, "hidden": 400, "public-val": 250, "public-train": 747}
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+INKS = ((295, "faint"), (329, "medium"), (8 * 8 * 16, "bold"))  # a third of all scans each
 Scan = NDArray[np.int64]
 
 
@@ -41,6 +42,12 @@ def split_items(seed: int) -> dict[str, list[Item]]:
         ]
         splits[name] = sorted(items, key=lambda item: item.id)
     return splits
+
+
+def ink_of(scan: Scan) -> str:
+    """How strongly the digit was written, by the scan's total ink: faint, medium or bold."""
+    total = int(scan.sum())
+    return next(name for most, name in INKS if total <= most)
 
 
 def shifted(scan: Scan, down: int, right: int) -> Scan:

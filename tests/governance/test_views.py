@@ -149,6 +149,15 @@ def test_a_proposal_page_shows_its_evidence_and_its_diff(scene: Scene, log_in: L
         assert expected in html, expected
 
 
+def test_a_proposal_page_shows_its_guarded_slices_and_how_often_the_hidden_set_was_asked(
+    scene: Scene, log_in: LogIn
+) -> None:
+    page = log_in("rita").get(f"/proposals/{scene.waiting.ref}/").content.decode()
+    assert "ink=faint" in page
+    assert page.count(">held<") == 2
+    assert "The hidden set has answered 11 of 40 queries, all campaigns together." in page
+
+
 def test_the_diff_can_be_read_side_by_side(scene: Scene, log_in: LogIn) -> None:
     page = log_in("rita").get(f"/proposals/{scene.waiting.ref}/?view=split").content.decode()
     assert "diff-split" in page and "diff-unified" not in page

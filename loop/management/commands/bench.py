@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,57 +16,111 @@ from django.core.management.base import CommandError, CommandParser
 
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
-from loop.bench_gateway import as_text, bench_gateway
+from loop import bench_gate_report as gate_report
+from loop import bench_gateway
+from loop.bench_gate import bench_gate
 from loop.bench_levers import as_table, bench_levers
 from loop.bench_speed import bench_sandbox
 
 FRESH = "PAWL_BENCH_HOME"
 
 
-class Command(PawlCommand):
-    """Measure one thing."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a measurement found: as JSON, as text, and the sentence that says which bound does not hold, if one."""
 
-    help = (
-        "Measure: `levers` (hidden accuracy of each lever over seeds), `sandbox` (start-up against bare Python), "
-        "`gateway` (what relay and gateway add to a model call; fails above 3 ms at the minimum)."
-    )
+    data: Any
+    text: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One thing to measure. `options` maps a flag to its default, a whole number, and what it means."""
+
+    help: str
+    run: Callable[[dict[str, Any]], Found]
+    options: Mapping[str, tuple[int, str]]
+    needs_home: bool = True
+
+
+def _levers(options: dict[str, Any]) -> Found:
+    results = bench_levers(options["seeds"], _say)
+    data = [{"seed": result.seed, **result.scores} for result in results]
+    return Found(data, f"Hidden accuracy (400 scans):\n{as_table(results)}")
+
+
+def _sandbox(options: dict[str, Any]) -> Found:
+    found = bench_sandbox(options["rounds"])
+    text = f"bare {found['bare_s'] * 1000:.1f} ms, sandboxed {found['sandboxed_s'] * 1000:.1f} ms, "
+    return Found(found, f"{text}ratio {found['ratio']:.2f}")
+
+
+def _gateway(options: dict[str, Any]) -> Found:
+    found = bench_gateway.bench_gateway(options["calls"])
+    failure = ""
+    if found["added_min_ms"] > found["bound_ms"]:
+        failure = (
+            f"Relay and gateway add {found['added_min_ms']:.2f} ms to a call at the least; "
+            f"the bound is {found['bound_ms']:.0f} ms."
+        )
+    return Found(found, bench_gateway.as_text(found), failure)
+
+
+def _gate(options: dict[str, Any]) -> Found:
+    if options["runs"] < 100:
+        raise CommandError("Give --runs of at least 100; fewer say nothing about rates of some percent.")
+    results = bench_gate(options["runs"], options["seed"], _say)
+    if options["svg"]:
+        options["svg"].write_text(gate_report.as_svg(results), encoding="utf-8")
+    return Found(gate_report.as_json(results), gate_report.as_text(results), " ".join(results.failures()))
+
+
+BENCHES: Mapping[str, Bench] = {
+    "levers": Bench(
+        "hidden accuracy of each lever over seeds", _levers, {"seeds": (3, "how many campaigns")}
+    ),
+    "sandbox": Bench("what isolation costs against bare Python", _sandbox, {"rounds": (20, "rounds")}),
+    "gateway": Bench(
+        "what relay and gateway add to a model call", _gateway, {"calls": (400, "calls each way")}, False
+    ),
+    "gate": Bench(
+        "simulated campaigns without gain, and power",
+        _gate,
+        {"runs": (2000, "campaigns a row"), "seed": (1, "seed of the simulation")},
+        False,
+    ),
+}
+
+
+class Command(PawlCommand):
+    """Measure one thing; exit status 1 when a bound does not hold."""
+
+    help = "Measure: " + ", ".join(f"`{name}` ({bench.help})" for name, bench in BENCHES.items()) + "."
     example = "python3 manage.py bench levers --seeds 3"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure and how often."""
-        parser.add_argument("what", choices=["levers", "sandbox", "gateway"])
-        parser.add_argument("--seeds", type=int, default=3, help="campaigns of `levers` (default 3)")
-        parser.add_argument("--rounds", type=int, default=20, help="rounds of `sandbox` (default 20)")
-        parser.add_argument(
-            "--calls", type=int, default=400, help="calls of `gateway` each way (default 400)"
-        )
+        parser.add_argument("what", choices=list(BENCHES))
+        for name, bench in BENCHES.items():
+            for flag, (default, meaning) in bench.options.items():
+                parser.add_argument(
+                    f"--{flag}", type=int, default=default, help=f"`{name}`: {meaning} (default {default})"
+                )
+        parser.add_argument("--svg", type=Path, metavar="FILE", help="`gate`: also draw a picture")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Measure in a data home of its own, which is gone afterwards."""
-        if options["what"] == "gateway":  # needs no data home
-            self._gateway(options["calls"])
-            return
-        if os.environ.get(FRESH) != str(settings.PAWL_HOME):
-            self._again_in_a_fresh_home()
-            return
-        prepare(demo=True)
-        if options["what"] == "sandbox":
-            found = bench_sandbox(options["rounds"])
-            text = f"bare {found['bare_s'] * 1000:.1f} ms, sandboxed {found['sandboxed_s'] * 1000:.1f} ms, "
-            self.emit(found, f"{text}ratio {found['ratio']:.2f}")
-            return
-        results = bench_levers(options["seeds"], lambda line: print(line, file=sys.stderr, flush=True))
-        data = [{"seed": result.seed, **result.scores} for result in results]
-        self.emit(data, f"Hidden accuracy (400 scans):\n{as_table(results)}")
-
-    def _gateway(self, calls: int) -> None:
-        found = bench_gateway(calls)
-        self.emit(found, as_text(found))
-        if found["added_min_ms"] > found["bound_ms"]:
-            raise CommandError(
-                f"Relay and gateway add {found['added_min_ms']:.2f} ms to a call at the least; "
-                f"the bound is {found['bound_ms']:.0f} ms."
-            )
+        """Measure, where needed in a data home of its own, which is gone afterwards."""
+        bench = BENCHES[options["what"]]
+        if bench.needs_home:
+            if os.environ.get(FRESH) != str(settings.PAWL_HOME):
+                self._again_in_a_fresh_home()
+                return
+            prepare(demo=True)
+        found = bench.run(options)
+        self.emit(found.data, found.text)
+        if found.failure:
+            raise CommandError(found.failure)
 
     def _again_in_a_fresh_home(self) -> None:
         with TemporaryDirectory(prefix="pawl-bench-") as home:
@@ -72,3 +129,7 @@ class Command(PawlCommand):
             done = subprocess.run([sys.executable, *sys.argv], env=environment, check=False)
         if done.returncode != 0:
             sys.exit(done.returncode)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ from governance.finding import task_by_slug
 from governance.models import Proposal
 from governance.signin import sign_in
 from governance.submitting import submit_policy
-from loop.evaluator_change import propose_evaluator
+from loop.evaluator_change import propose_evaluator, propose_registered
 
 
 class Command(PawlCommand):
@@ -28,6 +28,9 @@ class Command(PawlCommand):
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--policy", type=Path, metavar="FILE", help="a policy as TOML")
         what.add_argument("--evaluator", type=Path, metavar="DIR", help="an evaluator's folder; needs --task")
+        what.add_argument(
+            "--evaluator-version", metavar="DIGEST", help="a registered evaluator version; needs --task"
+        )
         parser.add_argument("--task", help="name of the task")
         parser.add_argument("--summary", default="", help="what changes and why")
         parser.add_argument("--as", dest="username", metavar="NAME", help="who acts (asks for the password)")
@@ -46,9 +49,12 @@ class Command(PawlCommand):
                 raise BadInput(f"{options['policy']} is no file.")
             text = options["policy"].read_text(encoding="utf-8")
             return submit_policy(text=text, summary=options["summary"], by=sign_in(options["username"]))
-        if not options["evaluator"].is_dir():
-            raise BadInput(f"{options['evaluator']} is no folder.")
+        folder = options["evaluator"]
+        if folder and not folder.is_dir():
+            raise BadInput(f"{folder} is no folder.")
         if not options["task"]:
             raise BadInput("Say whose evaluator it is: --task NAME.")
-        task = task_by_slug(options["task"])
-        return propose_evaluator(task, options["evaluator"], options["summary"], sign_in(options["username"]))
+        task, by = task_by_slug(options["task"]), sign_in(options["username"])
+        if folder:
+            return propose_evaluator(task, folder, options["summary"], by)
+        return propose_registered(task, options["evaluator_version"], options["summary"], by)
