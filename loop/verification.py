@@ -19,9 +19,9 @@ from governance.pointers import live_release
 from governance.transitions import Status
 from loop.contract import Contract
 from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
-from loop.errors import LoopError
+from loop.errors import LoopError, ProviderError
 from loop.gate import Comparison, Ruling, compare, rule
-from loop.hidden import HiddenSet, open_hidden
+from loop.hidden import HiddenSet, Reading, keep_report, open_hidden
 from loop.installation import ARTIFACTS, store
 from loop.installed import (
     InstalledTask,
@@ -38,8 +38,17 @@ from loop.proposal_evidence import Examined, evidence_items
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.scratch import scratch
-from loop.types import Score
+from loop.types import Outcome, Score
 
+# Why there is no score, in words of ours: those of a harness or an evaluator could carry hidden rows out.
+NO_SCORE = {
+    Outcome.OK: "the evaluator failed",
+    Outcome.HARNESS_FAILED: "its harness failed",
+    Outcome.TIMEOUT: "it ran out of time",
+    Outcome.LIMIT: "it ran into a limit",
+    Outcome.OUTPUT_REJECTED: "its outputs were rejected",
+    Outcome.SANDBOX_ERROR: "the sandbox could not be used",
+}
 GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 
 
@@ -66,7 +75,6 @@ def verify(pk: int) -> bool:
             return True
         with lease.commit():
             Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING)
-            _note_reading(row.query)
         try:
             examined = examine(row.query)
         except (LoopError, GovernanceError) as error:
@@ -98,7 +106,7 @@ def examine(query: HiddenQuery) -> Examined:
         )
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
-    with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
+    with open_hidden(task.evaluator, task.spec.inputs_file, _reading(query)) as hidden:
         new = _arm(task, query, query.release, hidden)
         old = _arm(task, query, query.against, hidden)
     comparison = compare(new.score.items, old.score.items, contract.rules(), contract.seed)
@@ -116,22 +124,35 @@ def _ruling(comparison: Comparison, contract: Contract, findings: tuple[Finding,
 
 
 def _arm(task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet) -> Arm:
-    report = run_hidden(task, release, hidden, query.campaign.seed)
-    if report.score is None:
+    score, why, details = _hidden_score(task, release, hidden, query.campaign.seed)
+    if score is None:
+        keep_report(f"{query.proposal.ref}-{release.digest[:12]}", details)
         raise LoopError(
-            f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}"
+            f"Release {release.digest[:12]} has no hidden score: {why}; the details are in the hidden store."
         )
     stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
     if stored is None or stored.score is None:
         raise LoopError(
             f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
         )
-    return Arm(release, report.score, stored.score)
+    return Arm(release, score, stored.score)
+
+
+def _hidden_score(
+    task: InstalledTask, release: Release, hidden: HiddenSet, seed: int
+) -> tuple[Score | None, str, str]:
+    """The score, or None with why in words of ours, and the details, which may quote hidden rows."""
+    try:
+        report = run_hidden(task, release, hidden, seed)
+    except ProviderError as error:
+        return None, "the task model failed", str(error)
+    details = "\n".join((report.reason, report.log_tail, report.evaluator_log))
+    return report.score, NO_SCORE[report.outcome], details
 
 
 def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
     """One rollout of a release on an opened hidden set, scored."""
-    with harness_folder(release) as harness, scratch("rollout") as workdir:
+    with harness_folder(release) as harness, scratch("rollout", hidden.scratch) as workdir:
         return run_rollout(
             RolloutRequest(
                 task=task.spec,
@@ -151,10 +172,10 @@ def _evaluator_code(task: InstalledTask) -> str:
     return tree_digest(store(ARTIFACTS).root / task.evaluator.manifest["code"])
 
 
-def _note_reading(query: HiddenQuery) -> None:
-    actions.note_event(
+def _reading(query: HiddenQuery) -> Reading:
+    return Reading(
+        purpose=query.proposal.ref,
         by=VERIFIER,
-        action="hidden.read",
         subject=("proposal", query.proposal.ref),
         facts=Facts(
             task=query.campaign.task.slug,
