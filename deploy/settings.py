@@ -13,6 +13,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 REPO: Path = home.REPO
 PAWL_HOME: Path = home.ensure_folders()
+PAWL_HIDDEN: str = env.text("PAWL_HIDDEN")  # the hidden store's folder, for the verify worker's account alone
 
 # --- security ---
 DEBUG: bool = env.flag("PAWL_DEBUG", default=False)

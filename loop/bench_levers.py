@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from governance import actions
+from governance.actors import VERIFIER
+from governance.audit.log import Facts
 from governance.models import Release, Task
 from loop import training_work, verification
 from loop.advance import advance_once
@@ -20,10 +22,11 @@ from loop.campaigns import Wish, start
 from loop.contract import Budgets
 from loop.demonstration import make_cast
 from loop.evidence import accepted
-from loop.hidden import open_hidden
+from loop.hidden import Reading, open_hidden
 from loop.installation import install
 from loop.installed import InstalledTask, open_task
 from loop.models import Campaign
+from loop.preflights import hold_preflight
 from loop.verification import run_hidden
 
 GENERATIONS = 5
@@ -75,6 +78,7 @@ def bench_levers(seeds: int, say: Callable[[str], None]) -> list[SeedResult]:
     """Install `digits` and measure that many seeds."""
     operator = make_cast().people["demo-operator"]
     task = install(settings.REPO / "tasks" / "digits", operator)
+    hold_preflight(task, operator, lambda check: say(check.line()))
     return [measure_seed(task, seed, say) for seed in range(seeds)]
 
 
@@ -107,6 +111,8 @@ def _run(campaign: Campaign) -> None:
 
 
 def _hidden_score(task: InstalledTask, release: Release, seed: int) -> float | None:
-    with open_hidden(task.evaluator, f"bench {seed}", task.spec.inputs_file) as hidden:
+    facts = Facts(task=task.row.slug, subject_digest=release.digest, detail={"bench": "levers", "seed": seed})
+    reading = Reading(f"bench {seed}", VERIFIER, ("task", task.row.slug), facts)
+    with open_hidden(task.evaluator, task.spec.inputs_file, reading) as hidden:
         report = run_hidden(task, release, hidden, seed)
     return report.score.value if report.score else None

@@ -28,6 +28,7 @@ from loop.gate import planned_test, smallest_visible_gain
 from loop.installed import InstalledTask, open_task
 from loop.ledger import check_may_ask
 from loop.models import Campaign, Generation, HiddenQuery, Verification
+from loop.preflights import green_preflight
 
 MOST_FAILURES = 3
 USUAL_DISCORDANCE = 0.3
@@ -121,14 +122,15 @@ def _hidden_terms(task: InstalledTask, wish: Wish, policy: GateDefaults) -> dict
 def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
     """Start a campaign: the contract is hashed and logged in the transaction that creates it.
 
-    Raises TaskError when the task already has a running campaign, NotAllowed while it is stopped or too many proposals
-    wait for people.
+    Raises TaskError when the task already has a running campaign or no green preflight for what is installed now,
+    NotAllowed while it is stopped or too many proposals wait for people.
     """
     check_not_stopped(task_row.slug)
     check_inbox()
     if Campaign.objects.filter(task=task_row, status=Campaign.Status.RUNNING).exists():
         raise TaskError(f"A campaign on {task_row.slug} is already running; wait for it or stop it first.")
     task = open_task(task_row)
+    rests_on = green_preflight(task)
     base = live_release(task_row)
     contract = draw_up(task, base, wish).as_json()
     with transaction.atomic():
@@ -141,6 +143,7 @@ def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
             contract_digest=json_digest(contract),
             spent=asdict(Spent()),
             base_release=base,
+            preflight=rests_on,
             started_by=by.ref,
         )
         Generation.objects.create(campaign=campaign, number=0)
@@ -148,7 +151,11 @@ def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
             by=by,
             action="campaign.start",
             subject=("campaign", campaign.ref),
-            facts=Facts(task=task_row.slug, after=campaign.contract_digest, detail={"contract": contract}),
+            facts=Facts(
+                task=task_row.slug,
+                after=campaign.contract_digest,
+                detail={"contract": contract, "preflight": rests_on.ref},
+            ),
         )
     return campaign
 

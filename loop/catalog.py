@@ -13,7 +13,7 @@ from typing import Any
 from loop.errors import TaskError, TrainingError
 from loop.gate_spec import GateSpec, read_gate
 from loop.outputs import FieldSpec, OutputSchema
-from loop.toml_tables import Table
+from loop.toml_tables import SLUG, Table
 from loop.training.hyper import check_settings
 from loop.types import Limits
 
@@ -24,13 +24,16 @@ NEEDS = frozenset({"gpu"})
 FIELD_KINDS = ("string", "number", "integer", "boolean")
 TOP_LEVEL = frozenset({
     "id", "version", "title", "licence", "provenance", "label_secrecy", "redistributable", "needs",
-    "metric", "inputs", "outputs", "model", "splits", "limits", "gate", "training",
+    "metric", "inputs", "outputs", "model", "splits", "limits", "gate", "preflight", "training",
 })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The number that a task is about. Scores lie in [low, high]; per-item scores in [item_low, item_high]."""
+    """The number that a task is about. Scores lie in [low, high]; per-item scores in [item_low, item_high].
+
+    `also` names the further metrics that the evaluator reports; it must report each of them and no other.
+    """
 
     name: str
     maximize: bool
@@ -38,6 +41,7 @@ class Metric:
     high: float
     item_low: float
     item_high: float
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,21 @@ class ModelNeed:
 
     base: str
     max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightNeed:
+    """What a task's own submissions must come to before a campaign may start on it.
+
+    `reference` (of tests/honest) must reach the score `bar`; those in `blind`, which answer without looking, must lie
+    within `tolerance` of `base_rate`; no cheat may lie better than that.
+    """
+
+    reference: str
+    bar: float
+    base_rate: float
+    tolerance: float
+    blind: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,7 @@ class TaskSpec:
     splits: Mapping[str, int]
     limits: Limits
     gate: GateSpec
+    preflight: PreflightNeed | None
     folder: Path
     data: Path
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -97,6 +117,11 @@ class TaskSpec:
     def seed(self) -> Path:
         """The seed harness."""
         return self.folder / "seed"
+
+    @property
+    def tests(self) -> Path:
+        """The honest and cheating submissions with their verdicts; may be missing."""
+        return self.folder / "tests"
 
 
 def load_task(folder: Path, data: Path | None = None) -> TaskSpec:
@@ -129,6 +154,7 @@ def load_task(folder: Path, data: Path | None = None) -> TaskSpec:
         splits=_splits(table.table("splits")),
         limits=_limits(table.table("limits", optional=True)),
         gate=read_gate(table.table("gate", optional=True)),
+        preflight=_preflight(table.table("preflight")) if "preflight" in values else None,
         folder=folder.resolve(),
         data=(data or folder).resolve(),
         training=_training(table.table("training", optional=True), has_model="model" in values),
@@ -164,11 +190,14 @@ def _needs(table: Table) -> tuple[str, ...]:
 
 
 def _metric(table: Table) -> Metric:
-    table.refuse_unknown(frozenset({"name", "direction", "range", "item_range"}))
+    table.refuse_unknown(frozenset({"name", "direction", "range", "item_range", "also"}))
     low, high = table.interval("range")
     item_low, item_high = table.interval("item_range") if "item_range" in table.values else (low, high)
     maximize = table.choice("direction", ("maximize", "minimize")) == "maximize"
-    return Metric(table.slug("name"), maximize, low, high, item_low, item_high)
+    name, also = table.slug("name"), table.texts("also", optional=True)
+    if len({name, *also}) != 1 + len(also) or not all(SLUG.fullmatch(each) for each in also):
+        raise table.error("also", "must hold names of other metrics, each once")
+    return Metric(name, maximize, low, high, item_low, item_high, also)
 
 
 def _outputs(table: Table) -> OutputSchema:
@@ -199,6 +228,15 @@ def _field(table: Table) -> FieldSpec:
 def _model(table: Table) -> ModelNeed:
     table.refuse_unknown(frozenset({"base", "max_tokens"}))
     return ModelNeed(table.slug("base"), table.count("max_tokens"))
+
+
+def _preflight(table: Table) -> PreflightNeed:
+    table.refuse_unknown(frozenset({"reference", "bar", "base_rate", "tolerance", "blind"}))
+    blind = table.texts("blind", optional=True) or ("constant", "random")
+    numbers = {name: table.number(name) for name in ("bar", "base_rate", "tolerance")}
+    if not all(map(math.isfinite, numbers.values())) or numbers["tolerance"] < 0:
+        raise table.error("tolerance", "must not be negative, and no number of the table infinite")
+    return PreflightNeed(reference=table.slug("reference"), blind=blind, **numbers)
 
 
 def _splits(table: Table) -> dict[str, int]:

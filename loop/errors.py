@@ -37,6 +37,10 @@ class EvaluatorError(LoopError):
         self.log_tail = log_tail
 
 
+class HiddenFailure(LoopError):
+    """Something broke while the hidden set was open; the message holds nothing that came from it."""
+
+
 class ProviderError(LoopError):
     """A model provider could not be reached or answered with an error."""
 

@@ -6,8 +6,10 @@ result goes to /out/result.json alone: what is printed counts for nothing. Stand
 
 from __future__ import annotations
 
+import builtins
 import json
 import sys
+import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -15,7 +17,10 @@ RESULT = Path("/out/result.json")
 
 
 def main() -> None:
-    """Writes {"rejected": sentence} or {"result": whatever evaluate returned}; any other end is a failure."""
+    """Writes {"rejected": sentence}, {"raised": class} or {"result": whatever evaluate returned}.
+
+    Any other end is a failure. What an exception says is printed, for operators, and not part of the result.
+    """
     sys.path.insert(0, str(HERE))
     from outputs import OutputError, OutputSchema, read_outputs  # type: ignore[import-not-found]
 
@@ -27,10 +32,20 @@ def main() -> None:
         RESULT.write_text(json.dumps({"rejected": str(error)}), encoding="utf-8")
         return
     sys.path[0] = "/evaluator"
-    from evaluate import evaluate  # type: ignore[import-not-found]
+    try:
+        from evaluate import evaluate  # type: ignore[import-not-found]
 
-    result = evaluate("/outputs", "/labels")
-    RESULT.write_text(json.dumps({"result": result}), encoding="utf-8")
+        text = json.dumps({"result": evaluate("/outputs", "/labels")})
+    except Exception as error:
+        traceback.print_exc()
+        text = json.dumps({"raised": _class_of(error)})
+    RESULT.write_text(text, encoding="utf-8")
+
+
+def _class_of(error: Exception) -> str:
+    """The built-in class that an exception is or comes from: the name of any other could say anything."""
+    names = (kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind)
+    return next(names)
 
 
 if __name__ == "__main__":

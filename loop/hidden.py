@@ -1,7 +1,8 @@
-"""The hidden set, opened. Only loop.verification imports this module, and only the `verify` worker runs that.
+"""The hidden set, opened: by the verifier's account alone; who may import this module is written in pyproject.toml.
 
 For each verification the ids are re-keyed and the rows shuffled, by a key that never leaves the hidden store; both
-arms of one verification see the same re-keyed set, and doing it again gives the same result.
+arms of one verification see the same re-keyed set, and doing it again gives the same result. Every opening is an
+entry of the audit log, written before the first file is read.
 """
 
 from __future__ import annotations
@@ -9,44 +10,97 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import shutil
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.db import DatabaseError
+
+from governance import actions
+from governance.actors import Actor
+from governance.audit.log import Facts
+from governance.errors import GovernanceError
 from governance.models import Version
-from loop.errors import TaskError
-from loop.installation import HIDDEN, store
-from loop.scratch import scratch
+from loop import hidden_store
+from loop.errors import HiddenFailure, LoopError, TaskError
+
+REPORTS = "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Who opens the hidden set and what for: the log's entry, and the purpose that the ids are re-keyed by."""
+
+    purpose: str
+    by: Actor
+    subject: tuple[str, str]
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenSet:
-    """Re-keyed copies of the hidden inputs and labels, and the new ids in their new order."""
+    """Re-keyed copies of the hidden inputs and labels, and the new ids in their new order.
+
+    `scratch` is where everything that is made of them belongs.
+    """
 
     inputs: Path
     labels: Path
     ids: tuple[str, ...]
+    scratch: Path
 
 
 @contextmanager
-def open_hidden(evaluator: Version, purpose: str, inputs_file: str) -> Iterator[HiddenSet]:
-    """The hidden set that this evaluator version commits to, re-keyed for one purpose; gone after the block.
+def open_hidden(evaluator: Version, inputs_file: str, reading: Reading) -> Iterator[HiddenSet]:
+    """The hidden set that this evaluator version commits to, re-keyed for one reading; gone after the block.
 
-    Raises TaskError when the stored set no longer matches the commitment or its rows have no string id.
+    Raises TaskError when the stored set no longer matches the commitment or its rows have no string id, and
+    HiddenFailure, which says only what kind of error it was, in place of any unforeseen one out of the block.
     """
-    stored = store(HIDDEN).path(evaluator.manifest["hidden_commitment"])
-    key = hmac.new((stored / "salt").read_bytes(), purpose.encode(), hashlib.sha256).digest()
-    with scratch("hidden") as folder:
-        inputs, labels = folder / "in", folder / "labels"
+    actions.note_event(by=reading.by, action="hidden.read", subject=reading.subject, facts=reading.facts)
+    stored = hidden_store.sets().path(evaluator.manifest["hidden_commitment"])
+    key = hmac.new(
+        (stored / hidden_store.SALT).read_bytes(), reading.purpose.encode(), hashlib.sha256
+    ).digest()
+    with hidden_store.workplace() as scratch, _sealed():
+        inputs, labels = scratch / "in", scratch / "labels"
         shutil.copytree(stored / "inputs", inputs)
         shutil.copytree(stored / "labels", labels)
         ids = _rekey(inputs / inputs_file, key)
         for path in sorted(labels.glob("*.jsonl")):
             _rekey(path, key)
-        yield HiddenSet(inputs, labels, ids)
+        yield HiddenSet(inputs, labels, ids, scratch)
+
+
+def keep_report(name: str, text: str) -> Path:
+    """Keep what went wrong on the hidden set inside its store, for those who may enter it; returns the file."""
+    folder = hidden_store.root() / REPORTS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{name}.txt"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as report:
+        report.write(text)
+    return path
+
+
+@contextmanager
+def _sealed() -> Iterator[None]:
+    """An unforeseen error may quote what it failed on, so only its class and place leave the block."""
+    try:
+        yield
+    except (LoopError, GovernanceError, DatabaseError):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+        raise HiddenFailure(
+            f"A {type(error).__name__} ended the work on the hidden set ({place}); what it said stays there."
+        ) from None
 
 
 def _rekey(path: Path, key: bytes) -> tuple[str, ...]:
@@ -54,7 +108,7 @@ def _rekey(path: Path, key: bytes) -> tuple[str, ...]:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         row = json.loads(line)
-        if not isinstance(row.get("id"), str):
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
             raise TaskError(
                 f"Row {number} of the hidden {path.name} has no string id; correct the task's data."
             )

@@ -1,12 +1,11 @@
 """Installing a task: from a folder to versions, a baseline release and pointers. People do it; the loop never does.
 
-The public half and the base model go to the artifact store, labels and hidden data to stores of their own, so that
-nothing that a campaign reads afterwards depends on the folder it came from.
+The public half, the base model and the task's own tests go to the artifact store, labels and hidden data to stores of
+their own, so that nothing that a campaign reads afterwards depends on the folder it came from.
 """
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import tempfile
 import tomllib
@@ -20,11 +19,12 @@ from django.utils import timezone
 
 from governance import actions
 from governance.actors import Actor
-from governance.digests import file_list, json_digest, sha256_hex, tree_digest
+from governance.digests import file_list, json_digest, sha256_hex
 from governance.models import Release, Task, Version
 from governance.pointers import current
+from loop import hidden_store
 from loop.catalog import TaskSpec, load_task
-from loop.preparation import prepared_data
+from loop.preparation import Prepared, prepared_whole
 from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree
 from loop.runtimes import ensure_runtime
 from loop.store import Store
@@ -32,7 +32,6 @@ from loop.strata import HiddenRows, groups_of
 
 ARTIFACTS = "artifacts"
 LABELS = "labels"
-HIDDEN = "hidden"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -42,7 +41,7 @@ TOKENIZER_FILES = (
 
 
 def store(name: str) -> Store:
-    """One of the data home's stores: artifacts, labels (scorer only) or hidden (verifier only)."""
+    """One of the data home's stores: artifacts, or labels (scorer only)."""
     return Store(Path(settings.PAWL_HOME) / name)
 
 
@@ -67,9 +66,9 @@ def install(folder: Path, by: Actor) -> Task:
     The first installation fixes the evaluator in force and the baseline release; a changed evaluator afterwards is
     only registered as a version, and comes into force through a proposal. Raises TaskError with what is wrong.
     """
-    data = prepared_data(folder, Path(settings.PAWL_HOME) / "prepared")
-    spec = load_task(folder, data)
-    parts = _store_parts(folder, data, spec)
+    prepared = prepared_whole(folder, Path(settings.PAWL_HOME) / "prepared", hidden_store.root())
+    spec = load_task(folder, prepared.data)
+    parts = _store_parts(folder, prepared, spec)
     with transaction.atomic():
         return _register(folder, spec, parts, by)
 
@@ -134,7 +133,8 @@ def _described(folder: Path, parts: Parts) -> dict[str, Any]:
     }
 
 
-def _store_parts(folder: Path, data: Path, spec: TaskSpec) -> Parts:
+def _store_parts(folder: Path, prepared: Prepared, spec: TaskSpec) -> Parts:
+    data = prepared.data
     artifacts = store(ARTIFACTS)
     runtimes = Path(settings.PAWL_HOME) / "runtimes"
     harness_runtime = ensure_runtime(_lock_file(folder / "seed"), runtimes)
@@ -150,13 +150,13 @@ def _store_parts(folder: Path, data: Path, spec: TaskSpec) -> Parts:
             }
         )
     if spec.gate.slices or spec.gate.cluster:
-        rows = HiddenRows(data / "hidden" / "inputs" / spec.inputs_file, data / "hidden" / "labels")
+        rows = HiddenRows(prepared.hidden / "inputs" / spec.inputs_file, prepared.hidden / "labels")
         groups_of(rows, spec.gate.cluster, spec.gate.slices)
     evaluator = {
         "code": artifacts.put(folder / "evaluator"),
         "runtime": ensure_runtime(_lock_file(folder / "evaluator"), runtimes).digest,
         "labels": store(LABELS).put(data / "labels"),
-        "hidden_commitment": _store_hidden(data / "hidden"),
+        "hidden_commitment": hidden_store.put(prepared.hidden),
     }
     return Parts(_store_folder(folder), artifacts.put(data / "public"), binding, evaluator)
 
@@ -167,26 +167,9 @@ def _lock_file(folder: Path) -> Path | None:
 
 
 def _store_folder(folder: Path) -> str:
-    """The folder without data and tests: what `load_task` needs later."""
+    """The folder without data: what `load_task` and the preflight need later."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "task"
-        left_out = shutil.ignore_patterns("public", "labels", "hidden", "models", "tests", "__pycache__")
+        left_out = shutil.ignore_patterns("public", "labels", "hidden", "models", "__pycache__")
         shutil.copytree(folder, copy, ignore=left_out, symlinks=True)
         return store(ARTIFACTS).put(copy)
-
-
-def _store_hidden(hidden: Path) -> str:
-    """Put the hidden set away with a random salt, so that its digest commits to it without giving it away."""
-    hidden_store = store(HIDDEN)
-    plain = tree_digest(hidden)
-    index = hidden_store.root / "known" / plain
-    if index.is_file():
-        return index.read_text(encoding="ascii")
-    with tempfile.TemporaryDirectory(dir=settings.PAWL_HOME) as scratch:
-        copy = Path(scratch) / "hidden"
-        shutil.copytree(hidden, copy)
-        (copy / "salt").write_text(secrets.token_hex(32), encoding="ascii")
-        commitment = hidden_store.put(copy)
-    index.parent.mkdir(parents=True, exist_ok=True)
-    index.write_text(commitment, encoding="ascii")
-    return commitment

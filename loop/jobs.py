@@ -16,6 +16,7 @@ from loop.advance import advance_once
 from loop.leases import free_rows
 from loop.live import follow_live
 from loop.models import Campaign, TrainingJob, Verification
+from loop.preflight_hidden import hidden_half
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
 UPKEEP_S = 60.0
@@ -38,6 +39,11 @@ def train(pk: int) -> None:
     """Carry out one weight update, then let its campaign go on."""
     if training_work.train(pk):
         put(LOOP, "advance", TrainingJob.objects.get(pk=pk).generation.campaign.ref)
+
+
+def preflight_hidden(pk: int) -> None:
+    """The verifier's half of one preflight."""
+    hidden_half(pk)
 
 
 def put(queue: str, function: str, key: str | int) -> None:

@@ -11,6 +11,35 @@ from django.utils import timezone
 from governance.models import DIGEST, Proposal, Release, Task, Version
 
 
+class Preflight(models.Model):
+    """One examination of a task: green only if every check passed. A campaign names the one that it rests on.
+
+    `digests` names what was examined (task folder, evaluator, runtime, base model, seed harness, sandbox backend) and
+    `digest` is theirs. `hidden` holds the verifier's half of the checks, None until it has answered.
+    """
+
+    ref = models.CharField(max_length=36, unique=True)
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="preflights")
+    digests = models.JSONField()
+    digest = models.CharField(max_length=DIGEST)
+    green = models.BooleanField(default=False)
+    checks = models.JSONField(default=list)
+    hidden = models.JSONField(null=True, blank=True)
+    run_by = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(green=False) | Q(finished_at__isnull=False), name="green_preflight_is_finished"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task.slug} preflight {self.ref[:8]}"
+
+
 class Campaign(models.Model):
     """One run of the loop on a task, under a contract fixed before it starts.
 
@@ -35,6 +64,9 @@ class Campaign(models.Model):
     status_reason = models.TextField(blank=True)
     spent = models.JSONField(default=dict)
     base_release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    preflight = models.ForeignKey(
+        Preflight, null=True, blank=True, on_delete=models.PROTECT, related_name="campaigns"
+    )
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     holder = models.CharField(max_length=200, blank=True)

@@ -1,7 +1,8 @@
 """Turns a rollout's outputs into a score: the evaluator in its own sandbox, its answer checked here.
 
 The evaluator sees the outputs and the labels, and nothing else does. A score comes from its result file alone;
-anything missing, malformed or outside the contract is an EvaluatorError, never a number.
+anything missing, malformed or outside the contract is an EvaluatorError, never a number. No sentence quotes a value
+that came from the evaluator, because it may be a label; what it was is in the error's log, for operators.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ EVALUATOR_LIMITS = Limits(
     wall_s=300.0, cpu_s=300, memory_mib=2048, address_space_mib=8192, out_mib=64, file_mib=32
 )
 # Of an exception only its class is told: its message may quote a label, and the sentence may reach an agent.
-EXCEPTION = re.compile(r"([A-Za-z_][A-Za-z0-9_.]{0,60})(:|$)")
+CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}")
+QUOTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def score_outputs(backend: SandboxBackend, evaluation: Evaluation, outputs_dir: 
         if not folder.is_dir():
             raise EvaluatorError(f"{folder} is missing; the task {evaluation.task.id} cannot be scored.")
     before = tree_digest(evaluation.evaluator_dir)
-    with scratch("score") as folder:
+    with scratch("score", outputs_dir.parent) as folder:
         order, collected = folder / "order", folder / "out"
         order.mkdir()
         collected.mkdir()
@@ -72,37 +74,74 @@ def score_outputs(backend: SandboxBackend, evaluation: Evaluation, outputs_dir: 
 def check_result(result: Any, metric: Metric, expected_ids: tuple[str, ...]) -> Score:
     """The score in an evaluator's answer {"items": {id: number}, "metrics": {name: number}}.
 
-    Raises EvaluatorError unless there is one finite item in range for each expected id and no other, every
-    metric is a finite number, and the task's own metric is among them and in range.
+    Raises EvaluatorError unless there is one finite item in range for each expected id and no other, each declared
+    metric is a finite number and no other is there, and the task's own metric is in range.
     """
     if not isinstance(result, dict) or result.keys() != {"items", "metrics"}:
         raise EvaluatorError('The evaluator must return exactly {"items": {...}, "metrics": {...}}.')
     items = _numbers(result["items"], "items", (metric.item_low, metric.item_high))
     metrics = _numbers(result["metrics"], "metrics", (-math.inf, math.inf))
-    if items.keys() != set(expected_ids):
-        wrong = len(items.keys() ^ set(expected_ids))
-        raise EvaluatorError(f"The evaluator's items differ from the expected ids in {wrong} places.")
-    value = metrics.get(metric.name)
-    if value is None:
-        raise EvaluatorError(f"The evaluator returned no metric named {metric.name}.")
+    expected = set(expected_ids)
+    lacking, foreign = len(expected - items.keys()), len(items.keys() - expected)
+    if lacking or foreign:
+        raise EvaluatorError(
+            f"The evaluator's items lack {lacking} of the {len(expected)} expected ids and name {foreign} others."
+        )
+    _check_names(metrics, metric)
+    value = metrics[metric.name]
     if not metric.low <= value <= metric.high:
         raise EvaluatorError(
-            f"The metric {metric.name} = {value!r} lies outside [{metric.low:g}, {metric.high:g}]."
+            f"The metric {metric.name} lies outside [{metric.low:g}, {metric.high:g}].", f"it is {value!r}"
         )
     return Score(value=value, items=items, metrics=metrics)
 
 
+def _check_names(metrics: dict[str, float], metric: Metric) -> None:
+    declared = {metric.name, *metric.also}
+    missing = sorted(declared - metrics.keys())
+    if missing:
+        raise EvaluatorError(f"The evaluator returned no metric named {missing[0]}.")
+    unknown = sorted(metrics.keys() - declared)
+    if unknown:
+        raise EvaluatorError(
+            f"The evaluator returned {len(unknown)} metrics that task.toml does not declare; name them in "
+            "[metric] also, or leave them out.",
+            ascii(unknown)[:QUOTED],
+        )
+
+
 def _numbers(value: Any, name: str, bounds: tuple[float, float]) -> dict[str, float]:
     if not isinstance(value, dict):
-        raise EvaluatorError(f"The evaluator's {name} are a {type(value).__name__}, not an object.")
+        raise EvaluatorError(f"The evaluator's {name} are {_kind(value)}, not an object.")
     for key, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise EvaluatorError(
-                f"The evaluator's {name} hold {ascii(number)[:40]} for {key}, not a finite number."
-            )
+        quoted = f"{ascii(key)[:QUOTED]}: {ascii(number)[:QUOTED]}"
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise EvaluatorError(f"The evaluator's {name} hold {_kind(number)}, not a finite number.", quoted)
+        if not _is_finite(number):
+            raise EvaluatorError(f"The evaluator's {name} hold a number that is not a finite number.", quoted)
         if not bounds[0] <= number <= bounds[1]:
-            raise EvaluatorError(f"The evaluator's {name} hold {number!r} for {key}, outside their range.")
+            raise EvaluatorError(
+                f"The evaluator's {name} hold a number outside [{bounds[0]:g}, {bounds[1]:g}].", quoted
+            )
     return {key: float(number) for key, number in value.items()}
+
+
+def _is_finite(number: int | float) -> bool:
+    """Whether a number is finite, as a float too."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _kind(value: Any) -> str:
+    """What a value from JSON is, without saying which."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    kinds = {str: "a string", list: "a list", dict: "an object"}
+    return next((words for kind, words in kinds.items() if isinstance(value, kind)), "a number")
 
 
 def _write_order(folder: Path, evaluation: Evaluation) -> None:
@@ -133,21 +172,30 @@ def _spec(evaluation: Evaluation, order: Path, outputs_dir: Path) -> SandboxSpec
 def _read_answer(result: SandboxResult, path: Path) -> Any:
     """What the shim wrote; raises OutputRejected for a rejection and EvaluatorError for anything unexpected."""
     if result.outcome is not Outcome.OK:
-        kind = EXCEPTION.match((result.log_tail.strip().splitlines() or [""])[-1])
-        raised = f" It raised {kind[1]}." if kind else ""
-        raise EvaluatorError(f"The evaluator failed: {result.reason}{raised}", result.log_tail)
+        raise EvaluatorError(f"The evaluator failed: {result.reason}", result.log_tail)
     try:
-        answer = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        answer = json.loads(path.read_bytes(), parse_constant=_no_constant, object_pairs_hook=_unique)
     except FileNotFoundError:
-        raise EvaluatorError("The evaluator ended without a result.") from None
+        raise EvaluatorError("The evaluator ended without a result.", result.log_tail) from None
     except (ValueError, RecursionError) as error:
-        raise EvaluatorError(f"The evaluator's result cannot be read: {error}.") from None
-    if isinstance(answer, dict) and answer.keys() == {"rejected"} and isinstance(answer["rejected"], str):
-        raise OutputRejected(answer["rejected"])
-    if not isinstance(answer, dict) or answer.keys() != {"result"}:
-        raise EvaluatorError("The evaluator's result file was not written by its shim.")
-    return answer["result"]
+        raise EvaluatorError(f"The evaluator's result cannot be read: {error}.", result.log_tail) from None
+    kind, value = next(iter(answer.items())) if isinstance(answer, dict) and len(answer) == 1 else ("", None)
+    if kind == "rejected" and isinstance(value, str):
+        raise OutputRejected(value)
+    if kind == "raised":
+        name = value if isinstance(value, str) and CLASS_NAME.fullmatch(value) else "an exception of its own"
+        raise EvaluatorError(f"The evaluator failed. It raised {name}.", result.log_tail)
+    if kind != "result":
+        raise EvaluatorError("The evaluator's result file was not written by its shim.", result.log_tail)
+    return value
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"it contains {name}, which is not a finite number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key appears twice in one object")
+    return value

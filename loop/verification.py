@@ -20,9 +20,9 @@ from governance.pointers import live_release
 from governance.transitions import Status
 from loop.contract import Contract
 from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
-from loop.errors import LoopError
+from loop.errors import LoopError, ProviderError
 from loop.gate import Comparison, Rules, Ruling, Scores, compare_trials, rule
-from loop.hidden import HiddenSet, open_hidden
+from loop.hidden import HiddenSet, Reading, keep_report, open_hidden
 from loop.installation import ARTIFACTS, store
 from loop.installed import (
     InstalledTask,
@@ -40,8 +40,17 @@ from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.scratch import scratch
 from loop.strata import HiddenRows, groups_of
-from loop.types import ModelCall
+from loop.types import ModelCall, Outcome
 
+# Why there is no score, in words of ours: those of a harness or an evaluator could carry hidden rows out.
+NO_SCORE = {
+    Outcome.OK: "the evaluator failed",
+    Outcome.HARNESS_FAILED: "its harness failed",
+    Outcome.TIMEOUT: "it ran out of time",
+    Outcome.LIMIT: "it ran into a limit",
+    Outcome.OUTPUT_REJECTED: "its outputs were rejected",
+    Outcome.SANDBOX_ERROR: "the sandbox could not be used",
+}
 GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 
 
@@ -69,7 +78,6 @@ def verify(pk: int) -> bool:
             return True
         with lease.commit():
             Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING)
-            _note_reading(row.query)
         try:
             examined = examine(row.query)
         except (LoopError, GovernanceError) as error:
@@ -101,17 +109,17 @@ def examine(query: HiddenQuery) -> Examined:
         )
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
-    with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
+    with open_hidden(task.evaluator, task.spec.inputs_file, _reading(query)) as hidden:
         rows = HiddenRows(hidden.inputs / task.spec.inputs_file, hidden.labels)
         groups = groups_of(rows, contract.cluster, contract.slices)
         reports = [
-            [_trial(task, release, hidden, seed) for release in (query.release, query.against)]
+            [_trial(task, query, release, hidden, seed) for release in (query.release, query.against)]
             for seed in contract.seeds()
         ]
-    new = _arm(query, query.release, [pair[0] for pair in reports])
-    old = _arm(query, query.against, [pair[1] for pair in reports])
-    rules = contract.rules(query.alpha)
-    comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
+        new = _arm(query, query.release, [pair[0] for pair in reports])
+        old = _arm(query, query.against, [pair[1] for pair in reports])
+        rules = contract.rules(query.alpha)
+        comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
     findings = (
         public_hidden_gap(old.public - old.hidden, new.public - new.hidden),
         evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
@@ -125,13 +133,23 @@ def _ruling(comparison: Comparison, rules: Rules, findings: tuple[Finding, ...])
     return Ruling(verdict.passed and not blocking, verdict.reasons + blocking)
 
 
-def _trial(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
-    report = run_hidden(task, release, hidden, seed)
-    if report.score is None:
-        raise LoopError(
-            f"Release {release.digest[:12]} has no hidden score ({report.outcome}): {report.reason}"
-        )
-    return report
+def _trial(
+    task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet, seed: int
+) -> RolloutReport:
+    """One scored rollout; a LoopError says in words of ours why there is no score, the details stay hidden."""
+    why, details = "the task model failed", ""
+    try:
+        report = run_hidden(task, release, hidden, seed)
+        if report.score is not None:
+            return report
+        why = NO_SCORE[report.outcome]
+        details = "\n".join((report.reason, report.log_tail, report.evaluator_log))
+    except ProviderError as error:
+        details = str(error)
+    keep_report(f"{query.proposal.ref}-{release.digest[:12]}", details)
+    raise LoopError(
+        f"Release {release.digest[:12]} has no hidden score: {why}; the details are in the hidden store."
+    )
 
 
 def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> Arm:
@@ -158,7 +176,7 @@ def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[st
 
 def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
     """One rollout of a release on an opened hidden set, scored."""
-    with harness_folder(release) as harness, scratch("rollout") as workdir:
+    with harness_folder(release) as harness, scratch("rollout", hidden.scratch) as workdir:
         return run_rollout(
             RolloutRequest(
                 task=task.spec,
@@ -178,10 +196,10 @@ def _evaluator_code(task: InstalledTask) -> str:
     return tree_digest(store(ARTIFACTS).root / task.evaluator.manifest["code"])
 
 
-def _note_reading(query: HiddenQuery) -> None:
-    actions.note_event(
+def _reading(query: HiddenQuery) -> Reading:
+    return Reading(
+        purpose=query.proposal.ref,
         by=VERIFIER,
-        action="hidden.read",
         subject=("proposal", query.proposal.ref),
         facts=Facts(
             task=query.campaign.task.slug,

@@ -48,7 +48,9 @@ def running_strip(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @desk_page
 def campaign_page(request: HttpRequest, visitor: Visitor, ref: str) -> HttpResponse:
     """One campaign: contract, budgets, generations, chart, hidden queries."""
-    campaign = get_object_or_404(Campaign.objects.select_related("task", "base_release"), ref=ref)
+    campaign = get_object_or_404(
+        Campaign.objects.select_related("task", "base_release", "preflight"), ref=ref
+    )
     names = names_by_ref([campaign.started_by])
     context = {
         **_live(campaign),

@@ -19,6 +19,7 @@ from loop.campaigns import Wish, start
 from loop.contract import Budgets
 from loop.installation import install
 from loop.models import Campaign
+from tests.loop.preflighted import hold_green
 
 COINS = REPO / "tests" / "fixtures" / "coins"
 
@@ -75,4 +76,6 @@ def service(
     actions.install_policy(by=SETUP)
     operator = _person("oscar", "operator")
     reviewers = (_person("rita", "reviewer"), _person("ravi", "reviewer"))
-    return Service(install(COINS, operator), operator, reviewers)
+    task = install(COINS, operator)
+    hold_green(task, operator)
+    return Service(task, operator, reviewers)

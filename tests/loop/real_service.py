@@ -38,6 +38,7 @@ def _start(task_folder: Path, seed: int, levers: tuple[str, ...], generations: i
     from loop.campaigns import start as start_campaign
     from loop.contract import Budgets
     from loop.installation import install
+    from tests.loop.preflighted import hold_green
 
     prepare()
     init_signer()
@@ -46,6 +47,7 @@ def _start(task_folder: Path, seed: int, levers: tuple[str, ...], generations: i
     actions.grant_role(person=person, role="operator", by=SETUP)
     operator = person.actor("command")
     task = install(task_folder, operator)
+    hold_green(task, operator)
     wish = Wish("search", seed, levers, Budgets(generations=generations))
     return start_campaign(task, wish, operator).ref
 

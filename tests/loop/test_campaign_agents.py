@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from loop import hidden_store
 from loop.campaigns import Wish, start
 from loop.contract import Budgets
-from loop.installation import HIDDEN, LABELS, store
+from loop.installation import LABELS, store
 from loop.models import AgentCall, Campaign, Generation
 from tests.loop.conftest import Service
 from tests.loop.fake_providers import FakeProvider, Fault, Say, fake_provider
@@ -99,7 +100,7 @@ def test_what_a_model_is_shown_holds_no_label_and_no_hidden_row(
     provider.plan(*FIRST, REWRITE, DECIDE)
     service.run(campaign(service, generations=1))
     shown = json.dumps([seen.body for seen in provider.seen])
-    hidden = next(store(HIDDEN).root.glob("*/inputs/inputs.jsonl")).read_text().splitlines()
+    hidden = next(hidden_store.sets().root.glob("*/inputs/inputs.jsonl")).read_text().splitlines()
     assert hidden and not [row for row in map(json.loads, hidden) if row["id"] in shown]
     labels = next(store(LABELS).root.glob("*/public-val/labels.jsonl")).read_text().splitlines()
     assert labels and not [line for line in labels if line in shown or json.dumps(line)[1:-1] in shown]

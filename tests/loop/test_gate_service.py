@@ -33,6 +33,7 @@ from loop.models import Campaign, HiddenQuery, Rollout, Verification
 from loop.types import ModelCall
 from loop.verification import results
 from tests.loop.conftest import COINS, Service
+from tests.loop.preflighted import hold_green
 from tests.loop.test_campaign import proposal_of
 
 
@@ -50,6 +51,7 @@ def variant(folder: Path, slug: str = "coins", gate: str = "", **edits: tuple[st
 
 def campaign_on(service: Service, task: Task, seed: int = 1) -> Campaign:
     """A short campaign of the search backend on a task of the service."""
+    hold_green(task, service.operator)
     return start(task, Wish("search", seed, ("harness",), Budgets(generations=3)), service.operator)
 
 

@@ -28,6 +28,7 @@ from loop.serving.manager import stop_servers
 from loop.verification import run_hidden
 from tests.loop.conftest import COINS, Service
 from tests.loop.fake_providers import FakeProvider, Say, fake_provider
+from tests.loop.preflighted import hold_green
 from tests.loop.test_rollout import ASKING
 from tests.loop.tiny_task import TASK_TOML, write_task, write_tree
 
@@ -206,6 +207,7 @@ def asking(service: Service, tmp_path: Path) -> Iterator[Callable[..., Rollout]]
         "evaluator/evaluate.py": (COINS / "evaluator" / "evaluate.py").read_text(),
     })  # fmt: skip
     row = install(folder, service.operator)
+    hold_green(row, service.operator)
     started: list[Any] = []
 
     def run(split: str = PUBLIC_VAL, cache: bool = False) -> Rollout:
@@ -250,6 +252,7 @@ def test_a_stored_rollout_names_its_model_and_is_replayed_from_the_database(
 
 def test_the_cache_serves_public_val_and_neither_training_nor_the_hidden_test(
     asking: Callable[..., Rollout],
+    tmp_path: Path,
 ) -> None:
     first = asking(cache=True)
     assert sources(first) == {"provider"}
@@ -266,6 +269,6 @@ def test_the_cache_serves_public_val_and_neither_training_nor_the_hidden_test(
     task = open_task(first.release.task)
     evaluation = task.evaluation(PUBLIC_VAL)
     # public-val in the place of a hidden set: everything that the harness asks is in the cache
-    like_hidden = HiddenSet(task.inputs(PUBLIC_VAL), evaluation.labels_dir, evaluation.expected_ids)
+    like_hidden = HiddenSet(task.inputs(PUBLIC_VAL), evaluation.labels_dir, evaluation.expected_ids, tmp_path)
     report = run_hidden(task, first.release, like_hidden, 1)
     assert {call.source for call in report.calls} == {"provider"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from loop.runtimes import ensure_runtime
 from loop.sandbox import get_backend
 from loop.scoring import Evaluation, check_result, score_outputs
 from loop.types import Limits, Score
-from tests.loop.tiny_task import EVALUATOR, IDS, lines, write_task
+from tests.loop.tiny_task import EVALUATOR, IDS, TASK_TOML, lines, write_task
 
 RIGHT = [{"id": key, "answer": answer} for key, answer in zip(IDS, ("0", "1", "2", "nine"), strict=True)]
 METRIC = Metric("accuracy", True, 0.0, 1.0, 0.0, 1.0)
@@ -29,10 +30,10 @@ METRIC = Metric("accuracy", True, 0.0, 1.0, 0.0, 1.0)
 def score(tmp_path: Path) -> Callable[..., Score]:
     """Scores a predictions.jsonl with an evaluator's source, in the real sandbox."""
 
-    def run(predictions: str | bytes, evaluator: str = EVALUATOR) -> Score:
-        task = load_task(write_task(tmp_path / "task", evaluator))
+    def run(predictions: str | bytes, evaluator: str = EVALUATOR, toml: str = TASK_TOML) -> Score:
+        task = load_task(write_task(tmp_path / "task", evaluator, toml))
         outputs = tmp_path / "outputs"
-        outputs.mkdir()
+        outputs.mkdir(exist_ok=True)
         data = predictions if isinstance(predictions, bytes) else predictions.encode()
         (outputs / "predictions.jsonl").write_bytes(data)
         evaluation = Evaluation(
@@ -70,33 +71,133 @@ def test_what_the_evaluator_prints_is_no_score(score: Scorer) -> None:
     assert score(lines(RIGHT), printing).value == 1.0
 
 
+ITEMS = "{k: 1 for k in 'abcd'}"
+PLANT = "import os; open('/out/result.json', 'w').write({text!r}); os._exit({status})"
+
+
+def planted(text: str, status: int = 0) -> str:
+    """An evaluator's body that writes its result file itself and ends."""
+    return PLANT.format(text=text, status=status)
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
         ("raise ValueError('no labels')", "It raised ValueError."),
+        ("raise type('nine', (KeyError,), {})('no labels')", "It raised KeyError."),
+        ("raise KeyError('two lines\\nnine: 1')", "It raised KeyError."),
         ("import os; os._exit(0)", "ended without a result"),
-        ("import os; open('/out/result.json', 'w').write('{\"result\": 0.9}'); os._exit(3)", "exit status 3"),
-        ("import os; open('/out/result.json', 'w').write('not json'); os._exit(0)", "cannot be read"),
+        ("raise SystemExit(0)", "ended without a result"),
+        (planted('{"result": 0.9}', 3), "exit status 3"),
+        (planted('{"result": {"items": {}, "metrics": {"accuracy": 0.99}}}', 3), "exit status 3"),
+        (planted("not json"), "cannot be read"),
+        (planted("[" * 100_000), "cannot be read"),
+        (planted('{"result": 1, "result": 2}'), "a key appears twice"),
+        (planted('{"result": {"items": {"a": 0, "a": 1}, "metrics": {}}}'), "a key appears twice"),
+        (planted('{"score": 0.99}'), "was not written by its shim"),
+        (planted('["result"]'), "was not written by its shim"),
+        (planted('{"raised": "nine and\\nmore"}'), "It raised an exception of its own."),
         (
             "import os; os.symlink('/labels/labels.jsonl', '/out/result.json'); os._exit(0)",
             "not a regular file",
         ),
+        ("import os; os.mkdir('/out/result.json'); os._exit(0)", "not a regular file"),
+        ("return 'x' * (40 << 20)", "The evaluator failed"),
         ("while True: pass", "5 s of wall time"),
+        ("import time; time.sleep(60)", "5 s of wall time"),
+        ("import os; os.kill(os.getpid(), 9)", "The evaluator failed"),
         ("return [1, 2]", "must return exactly"),
         ("return None", "must return exactly"),
-        ("return {'items': {}, 'metrics': {'accuracy': 1.0}}", "differ from the expected ids in 4 places"),
-        ("return {'items': {k: 1 for k in 'abcd'}, 'metrics': {'accuracy': 'high'}}", "'high' for accuracy"),
-        ("return {'items': {k: 1 for k in 'abcd'}, 'metrics': {'accuracy': float('nan')}}", "contains NaN"),
-        ("return {'items': {k: 1 for k in 'abcd'}, 'metrics': {'f1': 1.0}}", "no metric named accuracy"),
-        ("return {'items': {k: 1 for k in 'abcd'}, 'metrics': {'accuracy': 1.5}}", "outside [0, 1]"),
-        ("return {'items': {k: 7 for k in 'abcd'}, 'metrics': {'accuracy': 1.0}}", "outside their range"),
-        ("return {'items': {k: True for k in 'abcd'}, 'metrics': {'accuracy': 1.0}}", "not a finite number"),
+        ("return 0.99", "must return exactly"),
+        ("return {'items': {}, 'metrics': {}, 'score': 0.99}", "must return exactly"),
+        ("return {'items': [1], 'metrics': {'accuracy': 1.0}}", "items are a list, not an object"),
+        ("return {'items': 'all', 'metrics': {'accuracy': 1.0}}", "items are a string, not an object"),
+        (f"return {{'items': {ITEMS}, 'metrics': 0.99}}", "metrics are a number, not an object"),
+        (
+            "return {'items': {}, 'metrics': {'accuracy': 1.0}}",
+            "lack 4 of the 4 expected ids and name 0 others",
+        ),
+        ("return {'items': {'a': 1}, 'metrics': {'accuracy': 1.0}}", "lack 3 of the 4 expected ids"),
+        ("return {'items': {k: 1 for k in 'abcde'}, 'metrics': {'accuracy': 1.0}}", "name 1 others"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': 'high'}}}}", "hold a string, not a finite"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': None}}}}", "hold null, not a finite"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': [1.0]}}}}", "hold a list, not a finite"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': float('nan')}}}}", "contains NaN"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': float('inf')}}}}", "contains Infinity"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': 10 ** 400}}}}", "not a finite number"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': 10 ** 5000}}}}", "It raised ValueError."),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'f1': 1.0}}}}", "no metric named accuracy"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': 1, 'f1': 1}}}}", "does not declare"),
+        (f"return {{'items': {ITEMS}, 'metrics': {{'accuracy': 1.5}}}}", "accuracy lies outside [0, 1]"),
+        ("return {'items': {k: 7 for k in 'abcd'}, 'metrics': {'accuracy': 1.0}}", "a number outside [0, 1]"),
+        ("return {'items': {k: True for k in 'abcd'}, 'metrics': {'accuracy': 1.0}}", "hold true or false"),
+        ("x = []; [x := [x] for _ in range(100_000)]; return x", "It raised RecursionError."),
+        ("return {1: {}, '1': {}, 'metrics': object()}", "It raised TypeError."),
     ],
 )
 def test_a_failing_evaluator_gives_no_score(score: Scorer, body: str, sentence: str) -> None:
     with pytest.raises(EvaluatorError) as caught:
         score(lines(RIGHT), f"def evaluate(outputs_dir, labels_dir):\n    {body}\n")
     assert sentence in str(caught.value)
+    assert "nine" not in str(caught.value)
+
+
+def test_an_evaluator_that_cannot_be_imported_gives_no_score(score: Scorer) -> None:
+    with pytest.raises(EvaluatorError, match="It raised SyntaxError"):
+        score(lines(RIGHT), "def evaluate(\n")
+
+
+def test_further_metrics_are_told_when_they_are_declared_and_missed_when_they_are_not_there(
+    score: Scorer,
+) -> None:
+    also = TASK_TOML.replace('direction = "maximize"', 'direction = "maximize"\nalso = ["f1"]')
+    both = EVALUATOR.replace('{"accuracy": ', '{"f1": 0.5, "accuracy": ')
+    assert score(lines(RIGHT), both, also).metrics == {"accuracy": 1.0, "f1": 0.5}
+    with pytest.raises(EvaluatorError, match="no metric named f1"):
+        score(lines(RIGHT), EVALUATOR, also)
+
+
+def test_a_result_planted_beside_the_outputs_is_not_read(score: Scorer, tmp_path: Path) -> None:
+    claim = json.dumps({"result": {"items": dict.fromkeys(IDS, 1.0), "metrics": {"accuracy": 1.0}}})
+    (tmp_path / "outputs").mkdir()
+    for name in ("result.json", "order.json", "evaluator_shim.py"):
+        (tmp_path / "outputs" / name).write_text(claim)
+    assert score(lines([*RIGHT[:3], {"id": "d", "answer": "4"}])).value == 0.75
+    with pytest.raises(EvaluatorError, match="ended without a result"):
+        score(lines(RIGHT), "import os\ndef evaluate(o, l):\n    os._exit(0)\n")
+
+
+def test_what_an_evaluator_leaves_running_is_dead_and_changes_nothing(score: Scorer) -> None:
+    mark = secrets.token_hex(8)
+    leaving = EVALUATOR.replace(
+        "def evaluate(outputs_dir, labels_dir):",
+        "def evaluate(outputs_dir, labels_dir):\n    import subprocess, sys\n"
+        f"    subprocess.Popen([sys.executable, '-c', LATE, '{mark}'], start_new_session=True)",
+    )
+    late = (
+        "LATE = \"import time; time.sleep(1); open('/out/result.json', 'w').write('0.99'); time.sleep(60)\"\n"
+    )
+    assert score(lines(RIGHT), late + leaving).value == 1.0
+    commands = (entry / "cmdline" for entry in Path("/proc").glob("[0-9]*"))
+    assert not [path for path in commands if mark in _read(path)]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_an_evaluator_that_returns_labels_as_scores_does_not_tell_them(score: Scorer) -> None:
+    body = (
+        "import json\ndef evaluate(o, l):\n    rows = map(json.loads, open(l + '/labels.jsonl'))\n"
+        "    return {'items': {row['id']: row['answer'] for row in rows}, 'metrics': {'accuracy': 1.0}}\n"
+    )
+    with pytest.raises(EvaluatorError, match="items hold a string, not a finite number") as caught:
+        score(lines([*RIGHT[:3], {"id": "d", "answer": "4"}]), body)
+    assert "'0'" not in str(caught.value)
+    assert "a': '0'" in caught.value.log_tail
 
 
 def test_an_evaluator_cannot_be_changed_from_inside(score: Scorer, tmp_path: Path) -> None:

@@ -20,12 +20,14 @@ from loop.rollouts import PUBLIC_VAL
 from loop.serving.manager import stop_servers
 from tests.loop.conftest import Service
 from tests.loop.letters_task import ANSWER_TOKENS, TRAINING, write_letters
+from tests.loop.preflighted import hold_green
 
 
 @pytest.fixture
 def letters(service: Service, tmp_path: Path) -> Iterator[Service]:
     """A service with the task `letters` in place of `coins`."""
     task = install(write_letters(tmp_path / "task"), service.operator)
+    hold_green(task, service.operator)
     yield Service(task, service.operator, service.reviewers)
     stop_servers(Path(settings.PAWL_HOME) / "run")
 

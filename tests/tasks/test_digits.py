@@ -6,8 +6,10 @@ import importlib.util
 import json
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +22,11 @@ from openai import OpenAI
 from loop.agents.settings_file import parse_settings
 from loop.catalog import load_task, read_ids
 from loop.gateway import GatewayLimits, Upstream, open_gateway
+from loop.preflight import CHEATS, EXPOSED, Ended, judge, read_verdicts
+from loop.preflight_run import Stand, examine
+from loop.runtimes import ensure_runtime
+from loop.scoring import Evaluation
 from loop.serving.manager import Served, serve, stop_servers
-from loop.types import Outcome
 
 TASK = Path(__file__).resolve().parents[2] / "tasks" / "digits"
 SPLITS = ("public-train", "public-val", "hidden")
@@ -253,15 +258,36 @@ def test_the_seed_is_weak_and_its_settings_alone_can_raise_hidden_accuracy(
     assert weak + 0.08 < tuned < 0.9
 
 
-def test_every_shipped_harness_has_its_verdict_and_every_verdict_its_harness() -> None:
-    verdicts = tomllib.loads((TASK / "tests" / "expected.toml").read_text())
-    assert set(verdicts) == {"honest", "cheats"}
-    for kind, wanted in verdicts.items():
-        shipped = {path.name for path in (TASK / "tests" / kind).iterdir() if (path / "main.py").is_file()}
-        assert shipped == set(wanted)
-        for verdict in wanted.values():
-            assert (Outcome(verdict["outcome"]) is Outcome.OK) == ("score" in verdict)
-    assert len(verdicts["honest"]) >= 3 and len(verdicts["cheats"]) >= 8
+def test_every_cheat_that_ships_comes_to_nothing_or_to_a_guess(
+    data: Path, served: Served, tmp_path: Path
+) -> None:
+    """The submissions without packages; those of the seed harness run in the preflight itself."""
+    task = load_task(TASK, data)
+    inputs = task.inputs("public-val")
+    bare = ensure_runtime(None, tmp_path / "runtimes")
+    ids = read_ids(inputs, task.inputs_file)
+    stand = Stand(
+        task,
+        task.inputs,
+        Evaluation(task.evaluator, task.labels("public-val"), ids, task, bare),
+        bare,
+        Upstream(served.base_url, served.model),
+        GatewayLimits(max_completion_tokens=8),
+    )
+    verdicts = [verdict for verdict in read_verdicts(task) if not verdict.settings]
+    assert len([verdict for verdict in verdicts if verdict.kind == CHEATS]) >= 25
+    with ThreadPoolExecutor(2) as pool:
+        checks = [check for found, _ in pool.map(partial(examine, stand), verdicts) for check in found]
+    assert not [check.line() for check in checks if not check.passed]
+
+
+def test_the_one_cheat_that_is_not_refused_is_told_and_only_public_labels_allow_it(data: Path) -> None:
+    task = load_task(TASK, data)
+    exposed = [verdict for verdict in read_verdicts(task) if verdict.kind == EXPOSED]
+    assert [verdict.name for verdict in exposed] == ["memorised_file"]
+    secret = replace(task, label_secrecy="secret")
+    assert judge(exposed[0], Ended("ok", 1.0), task).passed
+    assert not judge(exposed[0], Ended("ok", 1.0), secret).passed
 
 
 @pytest.mark.train

@@ -35,6 +35,7 @@ from loop.installation import install
 from loop.jobs import Housekeeping
 from loop.management.commands.campaign import as_json
 from loop.models import Campaign, HiddenQuery
+from loop.preflights import hold_preflight
 from loop.sandbox import get_backend
 from loop.training.features import training_available
 
@@ -77,6 +78,7 @@ class Command(PawlCommand):
         levers = self._levers(options["harness_only"])
         cast = make_cast()
         task = self._task(cast)
+        self._preflight(task, cast)
         with Supervisor(Plan(reconcile=Housekeeping())):
             campaign = follow(self._campaign(task, cast, levers, options), self._ticker)
         proposal = self._proposal(campaign)
@@ -101,6 +103,15 @@ class Command(PawlCommand):
             "Preparing digits: 1,797 scans in four splits, and a tiny base model trained on one of them"
         )
         return install(Path(settings.REPO) / "tasks" / TASK, cast.people["demo-operator"])
+
+    def _preflight(self, task: Task, cast: Cast) -> None:
+        self._ticker.line(
+            f"Preflight of {task.slug}: no campaign starts on a task whose cheats are not refused"
+        )
+        done = hold_preflight(
+            task, cast.people["demo-operator"], lambda check: self._ticker.live(check.line())
+        )
+        self._ticker.line(f"Preflight {done.ref[:8]} is green: {len(done.checks)} checks passed")
 
     def _campaign(self, task: Task, cast: Cast, levers: tuple[str, ...], options: dict[str, Any]) -> Campaign:
         running = Campaign.objects.filter(task=task, status=Campaign.Status.RUNNING).first()

@@ -36,4 +36,8 @@ class Command(PawlCommand):
         if not self.as_json:
             self.stdout.write(f"Preparing the data of {folder.name} ...")
         task = install(folder, by)
-        self.emit({"task": task.slug, "title": task.title}, f"Task {task.slug} is installed: {task.title}.")
+        then = f"python3 manage.py preflight {task.slug} --as {options['username'] or 'OPERATOR'}"
+        self.emit(
+            {"task": task.slug, "title": task.title},
+            f"Task {task.slug} is installed: {task.title}.\nBefore its first campaign: {then}",
+        )

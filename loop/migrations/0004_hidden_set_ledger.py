@@ -26,7 +26,7 @@ def fill(apps: Any, editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar[list[tuple[str, str]]] = [("loop", "0002_append_only_ledger")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("loop", "0003_preflight")]
     # The triggers that refuse changes are lifted for the filling; SQLite also loses them when it remakes the table.
     operations: ClassVar[list[Any]] = [
         migrations.RunPython(_ledger.drop, _ledger.create),

@@ -1,0 +1,14 @@
+"""Adds rows whose ids differ from real ones by blanks and case only, one for each digit."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+SOURCE, TARGET = Path(os.environ["HARNESS_IN"]), Path(os.environ["HARNESS_OUT"])
+items = [json.loads(line) for line in (SOURCE / "inputs.jsonl").read_text(encoding="utf-8").splitlines()]
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+rows = [{"id": item["id"] + " " * n, "answer": word} for item in items for n, word in enumerate(WORDS)]
+(TARGET / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
