@@ -21,6 +21,11 @@ class SandboxBackend(Protocol):
 
     name: str
 
+    @property
+    def python(self) -> str:
+        """The path inside of the interpreter that runtimes are built for."""
+        ...
+
     def probe(self) -> Probe:
         """Tries a real run of a trivial program. Never raises; `ok` is False with the remedy in `detail`."""
         ...

@@ -7,12 +7,14 @@ hold it to what the real backend does.
 from __future__ import annotations
 
 import hashlib
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loop.errors import SandboxError
+from loop.sandbox import verdicts
 from loop.sandbox.logs import LogKeeper
 from loop.types import Outcome, OutputFile, Probe, SandboxResult, SandboxSpec, Usage
 
@@ -56,17 +58,13 @@ class FakeRun:
         """Writes to the log."""
         self.log.feed(text.encode())
         if self.log.total > self.spec.limits.log_kill_mib * MIB:
-            raise Stopped(
-                Outcome.LIMIT, f"The program wrote more than {self.spec.limits.log_kill_mib} MiB to its log."
-            )
+            raise Stopped(*verdicts.log(self.spec.limits))
 
     def sleep(self, seconds: float) -> None:
         """Lets virtual time pass."""
         self.clock_s += seconds
         if self.clock_s > self.spec.limits.wall_s:
-            raise Stopped(
-                Outcome.TIMEOUT, f"The program was stopped after {self.spec.limits.wall_s:g} s of wall time."
-            )
+            raise Stopped(*verdicts.wall(self.spec.limits))
 
 
 Program = Callable[[FakeRun], int]
@@ -76,6 +74,7 @@ class FakeBackend:
     """Runs `programs[argv[-1]]`; a program returns its exit status."""
 
     name = "fake"
+    python = sys.executable
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         self.programs = programs
@@ -104,9 +103,7 @@ def _call(program: Program, run: FakeRun) -> tuple[Outcome, str, int | None]:
         # The boundary of the pretended process: a crash is its exit status and its log.
         run.log.feed(traceback.format_exc().encode())
         code = 1
-    if code == 0:
-        return Outcome.OK, "", 0
-    return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
+    return verdicts.of_exit(code, 0.0, run.spec.limits)
 
 
 def _collect(run: FakeRun, name: str, target: Path) -> OutputFile:

@@ -15,11 +15,12 @@ class Order:
     """One run, as the supervisor needs to know it. Paths are absolute host paths.
 
     `copies` are small trees or files that are copied, `layers` are large trees that are shared; both map
-    an absolute path inside to its source. `parent` is the pid of the asking process.
+    an absolute path inside to its source. `parent` is the pid of the asking process, `seccomp` the filter in the
+    form that the backend takes, `devices` are device nodes that are shown under their own names, `libraries` maps
+    their drivers' files inside to those of the host.
     """
 
     parent: int
-    bwrap: str
     argv: tuple[str, ...]
     python: str
     copies: Mapping[str, str]
@@ -31,6 +32,9 @@ class Order:
     seccomp: str
     relay: str
     socket: str | None = None
+    bwrap: str = ""
+    devices: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -39,10 +43,13 @@ class Order:
     @classmethod
     def from_json(cls, line: bytes) -> Order:
         """The inverse of `to_json`."""
-        values = json.loads(line)
-        values |= {"limits": Limits(**values["limits"])}
-        values |= {"argv": tuple(values["argv"]), "outputs": tuple(values["outputs"])}
-        return cls(**values)
+        return cls.from_values(json.loads(line))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Order:
+        """The order whose `asdict` went through JSON."""
+        tuples = {name: tuple(values[name]) for name in ("argv", "outputs", "devices")}
+        return cls(**{**values, **tuples, "limits": Limits(**values["limits"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loop.sandbox import watch
+from loop.sandbox import verdicts, watch
 from loop.sandbox.cgroup import MemoryGroup
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
@@ -39,8 +39,6 @@ from loop.types import Limits, Outcome, Usage
 
 POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
-SIGNAL_BASE = 128
-CPU_TOLERANCE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,10 @@ def carry_out(order: Order) -> Report:
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
         if run.stop is None and identity.group is not None and identity.group.killed():
-            run.stop = (Outcome.LIMIT, _memory_sentence(order.limits))
+            run.stop = verdicts.memory(order.limits)
     if not started and run.stop is None:
         return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
-    outcome, reason, code = _judge(run, usage)
+    outcome, reason, code = _verdict(run, usage)
     outputs = []
     try:
         outputs = collect(Path(staged["/out"]), order.outputs, target, order.limits.file_mib * MIB)
@@ -222,10 +220,7 @@ def _read(run: Run, descriptor: int) -> bool:
     else:
         run.log.feed(data)
         if run.log.total > run.order.limits.log_kill_mib * MIB:
-            run.stop = (
-                Outcome.LIMIT,
-                f"The program wrote more than {run.order.limits.log_kill_mib} MiB to its log.",
-            )
+            run.stop = verdicts.log(run.order.limits)
     return bool(data)
 
 
@@ -233,42 +228,33 @@ def _look(run: Run) -> None:
     """Takes one sample and decides whether a limit is passed."""
     limits = run.order.limits
     if run.wall_s() > limits.wall_s:
-        run.stop = (Outcome.TIMEOUT, f"The program was stopped after {limits.wall_s:g} s of wall time.")
+        run.stop = verdicts.wall(limits)
     if run.init is None:
         return
     memory = _sample(run)
     if run.stop is not None:
         return
     if memory > limits.memory_mib:
-        run.stop = (Outcome.LIMIT, _memory_sentence(limits))
+        run.stop = verdicts.memory(limits)
     elif run.cpu_s > limits.cpu_s:
-        run.stop = (Outcome.LIMIT, _cpu_sentence(limits))
-    elif watch.scratch_inodes(run.init) > watch.SCRATCH_INODES:
-        run.stop = (
-            Outcome.LIMIT,
-            f"The program made more than {watch.SCRATCH_INODES} files in its scratch space.",
-        )
+        run.stop = verdicts.processor(limits)
+    elif watch.scratch_inodes(f"/proc/{run.init}/root") > watch.SCRATCH_INODES:
+        run.stop = verdicts.inodes(watch.SCRATCH_INODES)
 
 
 def _sample(run: Run) -> float:
     """Notes what the tree uses now; the memory in MiB, exact where the cheap sum is over the limit."""
     assert run.init is not None
-    seen = watch.sample(run.init)
-    run.tasks, run.cpu_s = max(run.tasks, seen.tasks), max(run.cpu_s, seen.cpu_s)
+    pids = watch.tree(run.init)
+    seen = watch.sample(pids)
+    # The namespace's first process is bubblewrap's own and no task of the program.
+    run.tasks, run.cpu_s = max(run.tasks, seen.tasks - 1), max(run.cpu_s, seen.cpu_s)
     memory: float | None = seen.memory_mib
     if seen.memory_mib > run.order.limits.memory_mib:
-        memory = watch.exact_memory_mib(run.init)
+        memory = watch.exact_memory_mib(pids)
     memory = seen.memory_mib if memory is None else memory
     run.peak_mib = max(run.peak_mib, memory)
     return memory
-
-
-def _memory_sentence(limits: Limits) -> str:
-    return f"The program used more than {limits.memory_mib} MiB of memory."
-
-
-def _cpu_sentence(limits: Limits) -> str:
-    return f"The program used more than {limits.cpu_s} s of processor time."
 
 
 def _kill(run: Run) -> Usage:
@@ -296,24 +282,10 @@ def _kill(run: Run) -> Usage:
     return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
 
 
-def _judge(run: Run, usage: Usage) -> tuple[Outcome, str, int | None]:
-    """Outcome, reason and exit code of a program that was really started."""
+def _verdict(run: Run, usage: Usage) -> verdicts.Verdict:
     if run.stop is not None:
         return (*run.stop, None)
-    code = run.facts().get("exit-code")
-    if code == 0:
-        return Outcome.OK, "", 0
-    if code is None:
-        return Outcome.HARNESS_FAILED, "The program's sandbox was killed from inside.", None
-    if code <= SIGNAL_BASE:
-        return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
-    if (usage.cpu_s or 0.0) >= CPU_TOLERANCE * run.order.limits.cpu_s and code - SIGNAL_BASE in {
-        signal.SIGXCPU,
-        signal.SIGKILL,
-    }:
-        return Outcome.LIMIT, _cpu_sentence(run.order.limits), code
-    name = signal.strsignal(code - SIGNAL_BASE) or "unknown"
-    return Outcome.HARNESS_FAILED, f"The program ended by signal {code - SIGNAL_BASE} ({name}).", code
+    return verdicts.of_exit(run.facts().get("exit-code"), usage.cpu_s or 0.0, run.order.limits)
 
 
 if __name__ == "__main__":

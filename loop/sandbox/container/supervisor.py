@@ -1,0 +1,313 @@
+"""Runs one container and reports: `python -I -S supervisor.py`, an order on stdin, a Report on stdout.
+
+A container belongs to its engine and outlives whoever started it, so this process stands between: stdin stays open
+as long as the asking process lives, and at its end the container is removed by force. Should this process be killed
+too, its end of the container's stdin closes and the first process inside ends the run; what even that leaves is
+removed by the next probe (see reap.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from loop.sandbox import verdicts
+from loop.sandbox.collect import Collected, Refused, copy
+from loop.sandbox.command import BASE_ENV, RELAY_PORT
+from loop.sandbox.container import engine as engines
+from loop.sandbox.container.frames import DATA, END, FILE, LOG, REFUSED, STARTED, BadFrame, FrameReader
+from loop.sandbox.container.reap import owner
+from loop.sandbox.logs import LogKeeper
+from loop.sandbox.protocol import Order, Report
+from loop.sandbox.slots import NoFreeSlot, take_uid
+from loop.sandbox.staging import StagingError, copy_tree, is_small
+from loop.types import Limits, Outcome, Usage
+
+HERE = Path(__file__).resolve().parent
+LOOP = HERE.parents[1]
+# What the first process inside imports; nothing else of the service is shown to a container.
+INSIDE = (
+    "types.py", "sandbox/verdicts.py", "sandbox/watch.py", "sandbox/collect.py", "sandbox/relay.py",
+    "sandbox/container/frames.py", "sandbox/container/init.py",
+)  # fmt: skip
+RELAY = "/run/pawl/loop/sandbox/relay.py"
+SOCKET = "/run/llm.sock"
+ORDINARY_UID = 1000
+START_S = 60.0
+GRACE_S = 3.0
+REMOVE_S = 60.0
+POLL_S = 0.1
+MIB = 1 << 20
+
+
+class EngineFailed(Exception):
+    """The engine did not do what it was asked; the message quotes it."""
+
+
+@dataclass
+class Seen:
+    """What came out of the container so far, none of it trusted."""
+
+    log: LogKeeper
+    began: float = field(default_factory=time.monotonic)
+    started: bool = False
+    said: dict[str, Any] | None = None
+    refused: str = ""
+    files: dict[str, list[bytes]] = field(default_factory=dict)
+    held: int = 0
+    stop: tuple[Outcome, str] | None = None
+    words: bytes = b""
+
+    def wall_s(self) -> float:
+        """Seconds since the program was started (since the engine was asked, before that)."""
+        return time.monotonic() - self.began
+
+
+def main() -> None:
+    """Reads the order, runs it, writes the report."""
+    values = json.loads(sys.stdin.buffer.readline())
+    order, engine = Order.from_values(values["order"]), engines.Engine(**values["engine"])
+    try:
+        report = carry_out(order, engine)
+    except (StagingError, NoFreeSlot, EngineFailed, BadFrame) as error:
+        report = Report(error=str(error))
+    except OSError as error:
+        report = Report(error=f"The container could not be prepared: {error}.")
+    sys.stdout.buffer.write(report.to_json())
+    sys.stdout.buffer.flush()
+
+
+def carry_out(order: Order, engine: engines.Engine) -> Report:
+    """One whole run: stage, engine, watch, remove, collect."""
+    uid = take_uid() if os.geteuid() == 0 else ORDINARY_UID
+    name = f"sbx-{secrets.token_hex(8)}"
+    box = engines.Box(name, owner(order.parent), uid, order.seccomp)
+    seen = Seen(LogKeeper(order.limits.log_kib * 1024))
+    with tempfile.TemporaryDirectory(prefix="sbx-", dir=engine.stage) as folder:
+        os.chmod(folder, 0o711)
+        staged = _stage(order, Path(folder), uid)
+        with _removed(engine, name):
+            for argv in engines.prepare_argvs(engine, box, order.limits):
+                _ask(argv)
+            _run(engines.run_argv(engine, box, order.limits, staged, order.devices), order, seen)
+    return _report(order, seen)
+
+
+@contextlib.contextmanager
+def _removed(engine: engines.Engine, name: str) -> Iterator[None]:
+    """Whatever happens in the block, nothing of the container is left after it."""
+    try:
+        yield
+    finally:
+        for argv in engines.remove_argvs(engine, name):
+            subprocess.run(argv, capture_output=True, timeout=REMOVE_S, check=False)
+
+
+def _ask(argv: list[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=START_S, check=False)
+    if done.returncode != 0:
+        raise EngineFailed(f"{Path(argv[0]).name} failed: {_last_line(done.stderr)}")
+
+
+def _stage(order: Order, folder: Path, uid: int) -> dict[str, str]:
+    """{path inside: host path}: small trees are copied to opaque places, large ones and runtimes bound as they are."""
+    staged = {}
+    for index, (target, source) in enumerate({**order.copies, **order.layers}.items()):
+        if not Path(source).exists():
+            raise StagingError(f"{source} cannot be opened for the sandbox (it does not exist).")
+        staged[target] = source
+        if target in order.copies and is_small(Path(source)):
+            staged[target] = str(folder / str(index))
+            copy_tree(Path(source), folder / str(index))
+    for name in INSIDE:
+        place = folder / "pawl" / "loop" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(LOOP / name, place)
+        place.chmod(0o644)
+    for place in (folder / "pawl").rglob("*"):
+        if place.is_dir():
+            place.chmod(0o755)
+    (folder / "pawl").chmod(0o755)
+    staged["/run/pawl"] = str(folder / "pawl")
+    if order.socket:
+        if os.geteuid() == 0:
+            os.chown(order.socket, uid, -1)
+        else:
+            os.chmod(order.socket, 0o666)
+        staged[SOCKET] = order.socket
+    return staged
+
+
+def _job(order: Order) -> bytes:
+    """What the first process inside needs to know, as one line."""
+    env = {"PATH": "/venv/bin:/usr/local/bin:/usr/bin:/bin", **BASE_ENV}
+    if order.socket:
+        env["LLM_SOCKET"] = SOCKET
+    job = {
+        "argv": order.argv,
+        "env": env | dict(order.env),
+        "limits": asdict(order.limits),
+        "outputs": order.outputs,
+        "relay": [RELAY, SOCKET, str(RELAY_PORT)] if order.socket else [],
+    }
+    return json.dumps(job).encode() + b"\n"
+
+
+def _run(argv: list[str], order: Order, seen: Seen) -> None:
+    """Starts the client and takes in what comes out, until the container ends or must be removed."""
+    client = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert client.stdin and client.stdout and client.stderr
+    try:
+        client.stdin.write(_job(order))
+        client.stdin.flush()
+        _take_in(client, order, seen)
+    except BrokenPipeError:
+        seen.words += client.stderr.read()
+    finally:
+        # A client that is still there holds a container that must go; `_removed` sees to that.
+        client.stdin.close()
+        client.kill()
+        client.wait()
+    if not seen.started and seen.stop is None:
+        raise EngineFailed(
+            f"{Path(argv[0]).name} could not start the container: {_last_line(seen.words.decode(errors='replace'))}"
+        )
+
+
+def _take_in(client: subprocess.Popen[bytes], order: Order, seen: Seen) -> None:
+    assert client.stdout and client.stderr
+    frames, poll = FrameReader(), select.poll()
+    out, errors, lifeline = client.stdout.fileno(), client.stderr.fileno(), sys.stdin.fileno()
+    for descriptor in (out, errors, lifeline):
+        poll.register(descriptor, select.POLLIN)
+    while seen.stop is None:
+        ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
+        if lifeline in ready:
+            raise SystemExit("the process that asked for this sandbox is gone")
+        if errors in ready:
+            words = os.read(errors, 1 << 16)
+            seen.words = (seen.words + words)[-4096:]
+            if not words:
+                poll.unregister(errors)
+        if out in ready:
+            data = os.read(out, 1 << 16)
+            if not data:
+                return
+            for kind, payload in frames.feed(data):
+                _take(kind, payload, order, seen)
+        _check_time(order.limits, seen)
+
+
+def _take(kind: bytes, payload: bytes, order: Order, seen: Seen) -> None:
+    """Notes one frame. Raises BadFrame for what the first process would never send."""
+    limits = order.limits
+    if kind == STARTED:
+        seen.started, seen.began = True, seen.began if seen.started else time.monotonic()
+    elif kind == LOG:
+        seen.log.feed(payload)
+        if seen.log.total > (limits.log_kill_mib + 1) * MIB:
+            seen.stop = verdicts.log(limits)
+    elif kind == FILE:
+        name = payload.decode(errors="replace")
+        if name not in order.outputs or name in seen.files:
+            raise BadFrame("the container's first process sent a file that nobody asked for")
+        seen.files[name] = []
+    elif kind == DATA and seen.files:
+        seen.held += len(payload)
+        if seen.held > limits.out_mib * MIB:
+            raise BadFrame("the container's first process sent more than /out can hold")
+        seen.files[next(reversed(seen.files))].append(payload)
+    elif kind == REFUSED:
+        seen.refused = payload.decode(errors="replace")[:500]
+    elif kind == END:
+        seen.said = json.loads(payload)
+
+
+def _check_time(limits: Limits, seen: Seen) -> None:
+    """The first process inside keeps the time; this is for one that was subverted or starved."""
+    if seen.started and seen.said is None and seen.wall_s() > limits.wall_s + GRACE_S:
+        seen.stop = verdicts.wall(limits)
+    elif not seen.started and seen.wall_s() > START_S:
+        raise EngineFailed(f"the container engine started nothing within {START_S:g} s")
+
+
+def _report(order: Order, seen: Seen) -> Report:
+    outcome, reason, code, usage = _judged(order.limits, seen)
+    outputs: list[Collected] = []
+    refused = seen.refused
+    if not refused:
+        outputs, refused = _write(order, seen)
+    if outcome is Outcome.OK and refused:
+        outcome, reason = Outcome.OUTPUT_REJECTED, refused
+    return Report(
+        outcome=outcome,
+        reason=reason,
+        exit_code=code,
+        log_tail=seen.log.text(),
+        usage=asdict(usage),
+        outputs=tuple(asdict(item) for item in outputs),
+    )
+
+
+def _write(order: Order, seen: Seen) -> tuple[list[Collected], str]:
+    target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        cap = order.limits.file_mib * MIB
+        return [copy(blocks, name, target, cap) for name, blocks in seen.files.items()], ""
+    except Refused as error:
+        return [], str(error)
+    finally:
+        os.close(target)
+
+
+def _judged(limits: Limits, seen: Seen) -> tuple[Outcome, str, int | None, Usage]:
+    """The verdict from outside where there is one, else the inside's, checked; usage is None where nobody told."""
+    nothing = Usage(wall_s=seen.wall_s())
+    if seen.stop is not None:
+        return (*seen.stop, None, nothing)
+    try:
+        outcome, reason, code = _said(seen.said)
+        usage = _usage((seen.said or {})["usage"])
+    except (KeyError, TypeError, ValueError):
+        return (*verdicts.of_exit(None, 0.0, limits), nothing)
+    return outcome, reason, code, usage
+
+
+def _said(said: Mapping[str, Any] | None) -> verdicts.Verdict:
+    outcome, reason, code = (said or {})["verdict"]
+    if not isinstance(reason, str) or not (code is None or isinstance(code, int)):
+        raise TypeError
+    if Outcome(outcome) is Outcome.SANDBOX_ERROR:
+        raise ValueError
+    return Outcome(outcome), reason[:500], code
+
+
+def _usage(values: Mapping[str, Any]) -> Usage:
+    numbers = [float(values[name]) for name in ("wall_s", "cpu_s", "peak_mib", "processes")]
+    if not all(0 <= number < 1e9 for number in numbers):
+        raise ValueError
+    return Usage(numbers[0], numbers[1], numbers[2], int(numbers[3]))
+
+
+def _last_line(text: str) -> str:
+    return next(reversed(text.strip().splitlines()), "it said nothing")[:400]
+
+
+if __name__ == "__main__":
+    main()
