@@ -70,7 +70,7 @@ class BwrapBackend:
         return Probe(self.name, True, "bubblewrap runs with all namespaces and the system-call filter", facts)
 
     def run(self, spec: SandboxSpec, collect_to: Path) -> SandboxResult:
-        """See SandboxBackend.run. Blocks the calling thread; the sandbox dies with that thread."""
+        """See SandboxBackend.run. Blocks the calling thread; the sandbox ends with this process."""
         order = self._order(spec, collect_to)
         return ask(SUPERVISOR, order.to_json(), spec.limits.wall_s + GRACE_S)
 

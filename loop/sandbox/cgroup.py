@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,10 @@ def available() -> int | None:
 
 
 def _sweep(base: Path) -> None:
-    """Removes the empty groups of supervisors that were killed."""
+    """Removes the groups of supervisors that were killed, with what may still be in them."""
     for path in base.glob(f"{PREFIX}*"):
         if not Path("/proc", path.name.removeprefix(PREFIX)).exists():
             with contextlib.suppress(OSError):
+                for pid in (path / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
                 path.rmdir()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from loop.types import Limits, Outcome, OutputFile, SandboxResult, Usage
+
+GONE = "the process that asked for this sandbox is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,17 @@ class Report:
             usage=Usage(**self.usage),
             outputs=tuple(OutputFile(**item) for item in self.outputs),
         )
+
+
+def open_asker(parent: int) -> int:
+    """A descriptor that becomes readable when the asking process ends; exits where it already has.
+
+    Stdin alone would not do: whatever the asking process forks meanwhile holds its other end open.
+    """
+    try:
+        asker = os.pidfd_open(parent)
+    except ProcessLookupError:
+        raise SystemExit(GONE) from None
+    if os.getppid() != parent:
+        raise SystemExit(GONE)
+    return asker

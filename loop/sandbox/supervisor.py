@@ -1,8 +1,10 @@
 """Runs one sandbox and reports: `python -I -S supervisor.py`, an Order on stdin, a Report on stdout.
 
-A process of its own, because it changes its mount namespace, adopts orphans and must die with whoever asked:
-stdin stays open as long as the asking process lives, and the kernel kills this process with the thread that
-started it. Bubblewrap in turn dies with this process, and everything inside with bubblewrap.
+A process of its own, because it changes its mount namespace, adopts orphans and must end with whoever asked: it
+watches the asking process and its own stdin, and kills the sandbox when either ends. It does not let the kernel kill
+it with its parent: killed while bubblewrap sets up, it would leave bubblewrap's child waiting for ever. Should it be
+killed all the same, bubblewrap dies with it, everything inside with bubblewrap, and such a child is removed with its
+memory group by the next run.
 """
 
 from __future__ import annotations
@@ -28,11 +30,10 @@ from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_c
 from loop.sandbox.logs import LogKeeper
 from loop.sandbox.namespaces import (
     PR_SET_CHILD_SUBREAPER,
-    die_with_parent,
     enter_mount_namespace,
     prctl,
 )
-from loop.sandbox.protocol import Order, Report
+from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
 from loop.sandbox.staging import StagingError, stage
 from loop.types import Limits, Outcome, Usage
@@ -84,9 +85,9 @@ def main() -> None:
     for descriptor in (STARTED_FD, STATUS_FD, SECCOMP_FD):
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), descriptor, inheritable=False)
     order = Order.from_json(sys.stdin.buffer.readline())
-    die_with_parent(order.parent)
+    asker = open_asker(order.parent)
     try:
-        report = carry_out(order)
+        report = carry_out(order, asker)
     except (StagingError, NoFreeSlot) as error:
         report = Report(error=str(error))
     except OSError as error:
@@ -95,19 +96,18 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def carry_out(order: Order) -> Report:
+def carry_out(order: Order, asker: int) -> Report:
     """One whole run: namespace, stage, bubblewrap, watch, kill, collect."""
     root = os.geteuid() == 0
     uid = take_uid() if root else 0
     enter_mount_namespace()
-    die_with_parent(order.parent)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     staged = stage(order, uid)
     present = frozenset(path for path in OPTIONAL_PATHS if Path(path).exists())
     identity = Identity(uid if root else None, MemoryGroup.create(order.limits))
     with _launched(order, build_command(order, staged, present), identity) as run:
-        _watch(run)
+        _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
         if run.stop is None and identity.group is not None and identity.group.killed():
@@ -188,11 +188,11 @@ def _become_bwrap(
         os._exit(126)
 
 
-def _watch(run: Run) -> None:
+def _watch(run: Run, asker: int) -> None:
     """Returns when the program has ended or must be stopped (then `run.stop` says why)."""
     poll = select.poll()
     ended = os.pidfd_open(run.bwrap)
-    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno()):
+    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno(), asker):
         poll.register(descriptor, select.POLLIN)
     looked = 0.0
     while run.stop is None:
@@ -200,8 +200,8 @@ def _watch(run: Run) -> None:
         for descriptor in ready & {run.log_pipe, run.status_pipe}:
             if not _read(run, descriptor):
                 poll.unregister(descriptor)
-        if sys.stdin.fileno() in ready:
-            raise SystemExit("the process that asked for this sandbox is gone")
+        if ready & {sys.stdin.fileno(), asker}:
+            raise SystemExit(GONE)
         if ended in ready:
             break
         if run.wall_s() - looked >= POLL_S:

@@ -74,11 +74,13 @@ class ContainerBackend:
             said = (result.log_tail.strip().splitlines() or [result.reason])[-1]
             return Probe(self.name, False, f"The image's Python {engine.python} did not run: {said}")
         ours = "{}.{}".format(*sys.version_info[:2])
-        if result.log_tail.strip() != ours:
+        theirs = result.log_tail.strip()[:20]
+        if theirs != ours:
             return Probe(
-                self.name, False,
-                f"The image's Python is {result.log_tail.strip()[:20]} and the service's {ours}; use an image with {ours}.",
-            )  # fmt: skip
+                self.name,
+                False,
+                f"The image's Python is {theirs} and the service's {ours}; use an image with {ours}.",
+            )
         detail = f"one container for each run, by {engine.kind}"
         if removed:
             detail += f"; {len(removed)} containers of dead workers were removed"

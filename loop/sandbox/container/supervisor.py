@@ -1,7 +1,7 @@
 """Runs one container and reports: `python -I -S supervisor.py`, an order on stdin, a Report on stdout.
 
-A container belongs to its engine and outlives whoever started it, so this process stands between: stdin stays open
-as long as the asking process lives, and at its end the container is removed by force. Should this process be killed
+A container belongs to its engine and outlives whoever started it, so this process stands between: it watches the
+asking process and its own stdin, and removes the container by force when either ends. Should this process be killed
 too, its end of the container's stdin closes and the first process inside ends the run; what even that leaves is
 removed by the next probe (see reap.py).
 """
@@ -32,7 +32,7 @@ from loop.sandbox.container import engine as engines
 from loop.sandbox.container.frames import DATA, END, FILE, LOG, REFUSED, STARTED, BadFrame, FrameReader
 from loop.sandbox.container.reap import owner
 from loop.sandbox.logs import LogKeeper
-from loop.sandbox.protocol import Order, Report
+from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
 from loop.sandbox.staging import StagingError, copy_tree, is_small
 from loop.types import Limits, Outcome, Usage
@@ -81,8 +81,9 @@ def main() -> None:
     """Reads the order, runs it, writes the report."""
     values = json.loads(sys.stdin.buffer.readline())
     order, engine = Order.from_values(values["order"]), engines.Engine(**values["engine"])
+    asker = open_asker(order.parent)
     try:
-        report = carry_out(order, engine)
+        report = carry_out(order, engine, asker)
     except (StagingError, NoFreeSlot, EngineFailed, BadFrame) as error:
         report = Report(error=str(error))
     except OSError as error:
@@ -91,7 +92,7 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def carry_out(order: Order, engine: engines.Engine) -> Report:
+def carry_out(order: Order, engine: engines.Engine, asker: int) -> Report:
     """One whole run: stage, engine, watch, remove, collect."""
     uid = take_uid() if os.geteuid() == 0 else ORDINARY_UID
     name = f"sbx-{secrets.token_hex(8)}"
@@ -103,7 +104,7 @@ def carry_out(order: Order, engine: engines.Engine) -> Report:
         with _removed(engine, name):
             for argv in engines.prepare_argvs(engine, box, order.limits):
                 _ask(argv)
-            _run(engines.run_argv(engine, box, order.limits, staged, order.devices), order, seen)
+            _run(engines.run_argv(engine, box, order.limits, staged, order.devices), order, seen, asker)
     return _report(order, seen)
 
 
@@ -167,7 +168,7 @@ def _job(order: Order) -> bytes:
     return json.dumps(job).encode() + b"\n"
 
 
-def _run(argv: list[str], order: Order, seen: Seen) -> None:
+def _run(argv: list[str], order: Order, seen: Seen, asker: int) -> None:
     """Starts the client and takes in what comes out, until the container ends or must be removed."""
     client = subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -176,7 +177,7 @@ def _run(argv: list[str], order: Order, seen: Seen) -> None:
     try:
         client.stdin.write(_job(order))
         client.stdin.flush()
-        _take_in(client, order, seen)
+        _take_in(client, order, seen, asker)
     except BrokenPipeError:
         seen.words += client.stderr.read()
     finally:
@@ -190,16 +191,16 @@ def _run(argv: list[str], order: Order, seen: Seen) -> None:
         )
 
 
-def _take_in(client: subprocess.Popen[bytes], order: Order, seen: Seen) -> None:
+def _take_in(client: subprocess.Popen[bytes], order: Order, seen: Seen, asker: int) -> None:
     assert client.stdout and client.stderr
     frames, poll = FrameReader(), select.poll()
     out, errors, lifeline = client.stdout.fileno(), client.stderr.fileno(), sys.stdin.fileno()
-    for descriptor in (out, errors, lifeline):
+    for descriptor in (out, errors, lifeline, asker):
         poll.register(descriptor, select.POLLIN)
     while seen.stop is None:
         ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
-        if lifeline in ready:
-            raise SystemExit("the process that asked for this sandbox is gone")
+        if ready & {lifeline, asker}:
+            raise SystemExit(GONE)
         if errors in ready:
             words = os.read(errors, 1 << 16)
             seen.words = (seen.words + words)[-4096:]

@@ -1,8 +1,8 @@
 """Writes the seccomp filters next to this file: `python -m loop.sandbox.seccomp.generate`.
 
-The filters are classic BPF programs for one architecture each, and the same as profiles for container engines. Everything is allowed except what is listed
-here: the harness shares the host's kernel, and these calls are either ways out of the sandbox, ways around
-its limits, or kernel surface that no agent program needs.
+The filters are classic BPF programs for one architecture each, and the same as profiles for container engines.
+Everything is allowed except what is listed here: the harness shares the host's kernel, and these calls are either
+ways out of the sandbox, ways around its limits, or kernel surface that no agent program needs.
 """
 
 from __future__ import annotations
