@@ -19,7 +19,7 @@ from loop.catalog import TaskSpec
 from loop.errors import EvaluatorError, HarnessError, OutputRejected, ProviderError, SandboxError
 from loop.gateway import TASK_MODEL, GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
 from loop.runtimes import Runtime
-from loop.sandbox import get_backend
+from loop.sandbox import chosen_name, get_backend
 from loop.sandbox.base import SandboxBackend
 from loop.sandbox.command import RELAY_PORT
 from loop.scoring import Evaluation, score_outputs
@@ -88,7 +88,12 @@ class RolloutReport:
             "outputs": [
                 {"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.outputs
             ],
+            "sandbox": self.sandbox(),
         }
+
+    def sandbox(self) -> dict[str, Any]:
+        """Where it ran: the backend and what its probe found, as every score's provenance records it."""
+        return {"backend": self.probe.backend, "ok": self.probe.ok, **self.probe.facts}
 
 
 def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) -> RolloutReport:
@@ -100,7 +105,7 @@ def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) 
     try:
         backend = backend or get_backend()
     except SandboxError as error:
-        return _no_run(Outcome.SANDBOX_ERROR, str(error), Probe("bwrap", False, str(error)))
+        return _no_run(Outcome.SANDBOX_ERROR, str(error), Probe(chosen_name(), False, str(error)))
     probe = backend.probe()
     try:
         check_harness(request.harness)

@@ -26,9 +26,14 @@ def get_backend(name: str = "") -> SandboxBackend:
     return backend
 
 
+def chosen_name() -> str:
+    """The name that the setting gives, whether there is such a backend or not."""
+    return os.environ.get(SETTING, "").strip() or DEFAULT
+
+
 def chosen_backend(name: str = "") -> SandboxBackend:
     """As `get_backend`, without probing whether it works here."""
-    name = name or os.environ.get(SETTING, "").strip() or DEFAULT
+    name = name or chosen_name()
     if name not in BACKENDS:
         raise SandboxError(
             f"There is no sandbox backend named {name}; set {SETTING} to {' or '.join(BACKENDS)}."

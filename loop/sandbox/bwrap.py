@@ -13,6 +13,7 @@ from loop.errors import SandboxError
 from loop.sandbox import cgroup
 from loop.sandbox.asking import ask, checked_names, checked_targets, filter_digest
 from loop.sandbox.protocol import Order
+from loop.sandbox.remedies import namespaces_remedy
 from loop.scratch import scratch
 from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
@@ -22,10 +23,6 @@ SUPERVISOR = HERE / "supervisor.py"
 GRACE_S = 30.0
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
 INSTALL = "install it with: apt install bubblewrap"
-USERNS_REMEDY = (
-    "if this is Ubuntu 23.10 or later, give /usr/bin/bwrap an AppArmor profile with the rule 'userns,'; "
-    "inside Docker or Kubernetes run one container per rollout instead"
-)
 
 
 def python_prefix() -> Path | None:
@@ -44,6 +41,7 @@ class BwrapBackend:
     """Bubblewrap with seccomp, resource limits and a supervisor process for each run."""
 
     name = "bwrap"
+    image = ""
 
     def __init__(self) -> None:
         self._probed: Probe | None = None
@@ -64,7 +62,11 @@ class BwrapBackend:
             with scratch("probe") as folder:
                 result = self.run(SandboxSpec(("/usr/bin/true",), (), (), PROBE_LIMITS), folder)
         except SandboxError as error:
-            return Probe(self.name, False, f"The sandbox does not work here: {error} ({USERNS_REMEDY}).")
+            return Probe(
+                self.name,
+                False,
+                f"The sandbox does not work here: {error} What to do: {namespaces_remedy()}.",
+            )
         if result.outcome is not Outcome.OK:
             return Probe(self.name, False, f"The sandbox could not run a trivial program: {result.reason}")
         return Probe(self.name, True, "bubblewrap runs with all namespaces and the system-call filter", facts)

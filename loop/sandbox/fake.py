@@ -75,6 +75,7 @@ class FakeBackend:
 
     name = "fake"
     python = sys.executable
+    image = ""
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         self.programs = programs

@@ -74,10 +74,21 @@ class Run:
 
     def facts(self) -> dict[str, int]:
         """What bubblewrap said of itself: child-pid, and exit-code at the end."""
-        said: dict[str, int] = {}
-        for line in self.status.splitlines():
-            said |= json.loads(line)
-        return said
+        return parse_status(self.status)
+
+
+def parse_status(status: bytes) -> dict[str, int]:
+    """The numbers in bubblewrap's status lines. The first of a name counts and what is no number is passed over:
+    its first process shares a uid with the program, which may write here what it likes."""
+    said: dict[str, int] = {}
+    for line in status.splitlines():
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict):
+            said = {name: value for name, value in values.items() if type(value) is int} | said
+    return said
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from loop.sandbox.collect import Refused, collect
 from loop.sandbox.container.frames import DATA, FILE, LOG, BadFrame, FrameReader, frame
 from loop.sandbox.logs import LogKeeper, escape
 from loop.sandbox.seccomp import generate
+from loop.sandbox.supervisor import parse_status
 
 
 def test_the_shipped_filters_are_what_the_generator_makes() -> None:
@@ -160,3 +161,17 @@ def test_only_a_plain_file_within_its_cap_is_read(tmp_path: Path, kind: str) -> 
     finally:
         os.close(handle)
     assert os.listdir(target) == []
+
+
+def test_a_forged_status_line_neither_breaks_the_supervisor_nor_replaces_the_first() -> None:
+    lines = [
+        b'{"child-pid": 7}',
+        b"{",
+        b"[" * 5000,
+        b"[1]",
+        b'{"child-pid": 1, "exit-code": "0"}',
+        b"\xff",
+        b'{"exit-code": 3}',
+    ]
+    assert parse_status(b"\n".join(lines)) == {"child-pid": 7, "exit-code": 3}
+    assert parse_status(b"") == {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,58 @@ def test_an_output_name_with_a_folder_is_refused(real: Runner, name: str) -> Non
 def test_a_missing_source_is_an_outage_that_names_it(real: Runner, tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="nowhere"):
         real("", {"mounts": (Mount(tmp_path / "nowhere", "/in"),)})
+
+
+def test_scratch_is_writable_and_limited_and_nothing_else_is_writable(real: Runner) -> None:
+    source = """
+import os
+for path in ("/scratch/a", "/tmp/b", "/dev/shm/c"):
+    open(path, "w").write("x")
+for folder in ("/", "/usr", "/etc", "/run", "/dev", "/harness", "/venv", "/sys", "/proc/sys/kernel"):
+    try:
+        open(folder + "/made", "w")
+        print("written", folder)
+    except OSError:
+        pass
+try:
+    with open("/scratch/large", "wb") as file:
+        for _ in range(12): file.write(bytes(1 << 20))
+    print("too much")
+except OSError as error:
+    print(error.strerror)
+"""
+    result = real(source, scratch_mib=8)
+    assert (result.outcome, result.log_tail) == (Outcome.OK, "No space left on device\n")
+
+
+def test_a_scratch_space_full_of_files_ends_the_run(real: Runner) -> None:
+    source = (
+        "import time\nfor index in range(20000):\n    open(f'/scratch/{index}', 'w').close()\ntime.sleep(9)"
+    )
+    result = real(source)
+    assert result.outcome in {Outcome.LIMIT, Outcome.HARNESS_FAILED}
+    assert "files in its scratch space" in result.reason or "No space left" in result.log_tail
+
+
+def test_the_model_socket_is_reached_through_the_loopback_relay(real: Runner, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        path = tmp_path / "llm.sock"
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+
+        def answer() -> bytes:
+            connection, _ = listener.accept()
+            with connection:
+                asked = connection.recv(100)
+                connection.sendall(b"pong")
+            return asked
+
+        asked = pool.submit(answer)
+        source = (
+            "import os, socket\ns = socket.create_connection(('127.0.0.1', 8787)); s.sendall(b'ping')\n"
+            "print(s.recv(9), os.environ['LLM_SOCKET'], 'RELAY_PYTHON' in os.environ)"
+        )
+        result = real(source, {"socket": path})
+        assert result.log_tail == "b'pong' /run/llm.sock False\n"
+        assert asked.result(5) == b"ping"

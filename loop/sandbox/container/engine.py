@@ -201,7 +201,8 @@ def _limit_options(engine: Engine, limits: Limits) -> list[str]:
 
 def _scratch(engine: Engine, limits: Limits) -> str:
     options = f"rw,nosuid,nodev,exec,size={limits.scratch_mib}m,mode=1777"
-    return options if engine.kind == "podman" else f"{options},nr_inodes={SCRATCH_INODES}"
+    # Podman would copy the image's folder into it, its mode too; it knows no inode limit (the first process looks).
+    return f"{options},{'notmpcopyup' if engine.kind == 'podman' else f'nr_inodes={SCRATCH_INODES}'}"
 
 
 def _out(engine: Engine, box: Box, limits: Limits) -> list[str]:

@@ -25,8 +25,9 @@ LEFT_OUT = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip"}
 )
 LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/bin", "tmp": "scratch"}
+# The engine makes the places that are mounted: it would give a memory file system the mode of a folder that is there.
 FOLDERS = (
-    "dev", "proc", "sys", "etc", "run", "scratch", "out", "in", "harness", "venv", "usr/bin", "usr/lib", "usr/lib64",
+    "dev", "proc", "sys", "etc", "run", "usr/bin", "usr/lib", "usr/lib64",
     "usr/local/bin", "usr/local/lib",
 )  # fmt: skip
 LIBRARY = re.compile(r"(\S+) => (/\S+)")

@@ -48,7 +48,7 @@ RELAY = "/run/pawl/loop/sandbox/relay.py"
 SOCKET = "/run/llm.sock"
 ORDINARY_UID = 1000
 START_S = 60.0
-GRACE_S = 3.0
+GRACE_S = 1.5
 REMOVE_S = 60.0
 POLL_S = 0.1
 MIB = 1 << 20
@@ -171,24 +171,28 @@ def _job(order: Order) -> bytes:
 def _run(argv: list[str], order: Order, seen: Seen, asker: int) -> None:
     """Starts the client and takes in what comes out, until the container ends or must be removed."""
     client = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
     )
     assert client.stdin and client.stdout and client.stderr
     try:
-        client.stdin.write(_job(order))
-        client.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # its own words on stderr say more
+            client.stdin.write(_job(order))
         _take_in(client, order, seen, asker)
-    except BrokenPipeError:
-        seen.words += client.stderr.read()
     finally:
         # A client that is still there holds a container that must go; `_removed` sees to that.
         client.stdin.close()
         client.kill()
         client.wait()
+    os.set_blocking(client.stderr.fileno(), False)
+    seen.words += client.stderr.read() or b""
     if not seen.started and seen.stop is None:
-        raise EngineFailed(
-            f"{Path(argv[0]).name} could not start the container: {_last_line(seen.words.decode(errors='replace'))}"
-        )
+        words = _last_line(seen.words.decode(errors="replace"))
+        raise EngineFailed(f"{Path(argv[0]).name} could not start the container: {words}")
 
 
 def _take_in(client: subprocess.Popen[bytes], order: Order, seen: Seen, asker: int) -> None:
