@@ -179,6 +179,7 @@ def _spec(request: RolloutRequest, socket: Path | None) -> SandboxSpec:
         env=env | (_model_env() if socket else {}),
         runtime=request.runtime.path,
         socket=socket,
+        devices=request.task.devices,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from loop.errors import SandboxError
 from loop.sandbox import cgroup
 from loop.sandbox.asking import ask, checked_names, checked_targets, filter_digest
+from loop.sandbox.devices import checked_devices, driver_libraries
 from loop.sandbox.protocol import Order
 from loop.sandbox.remedies import namespaces_remedy
 from loop.scratch import scratch
@@ -106,6 +107,8 @@ class BwrapBackend:
             seccomp=str(filter_path),
             relay=str(HERE / "relay.py"),
             socket=str(spec.socket) if spec.socket else None,
+            devices=checked_devices(spec.devices),
+            libraries=driver_libraries(spec.devices),
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loop.sandbox.devices import INSIDE
 from loop.sandbox.protocol import Order
 
 STARTED_FD, STATUS_FD, SECCOMP_FD = 7, 8, 9
@@ -43,6 +44,8 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     command = [order.bwrap, *NAMESPACES, "--uid", SANDBOX_UID, "--gid", SANDBOX_UID]
     command += _system(present)
     command += ["--dev", "/dev", "--size", str(limits.shm_mib * MIB), "--tmpfs", "/dev/shm"]
+    for device in order.devices:
+        command += ["--dev-bind", device, device]
     command += ["--remount-ro", "/dev", "--proc", "/proc"]
     command += [
         "--size",
@@ -55,6 +58,8 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     ]
     for target, source in sorted(staged.items()):
         command += ["--bind" if target == "/out" else "--ro-bind", source, target]
+    for target, source in sorted(order.libraries.items()):
+        command += ["--ro-bind", source, target]
     command += ["--remount-ro", "/", "--chdir", "/scratch"]
     for name, value in _environment(order, staged).items():
         command += ["--setenv", name, value]
@@ -77,8 +82,9 @@ def _system(present: frozenset[str]) -> list[str]:
 def _environment(order: Order, staged: Mapping[str, str]) -> dict[str, str]:
     path = "/venv/bin:/usr/bin" if "/venv" in staged else "/usr/bin"
     env = {"PATH": path, **BASE_ENV}
-    if "/python" in staged:
-        env["LD_LIBRARY_PATH"] = "/python/lib"
+    libraries = [INSIDE] * bool(order.libraries) + ["/python/lib"] * ("/python" in staged)
+    if libraries:
+        env["LD_LIBRARY_PATH"] = ":".join(libraries)
     if order.socket:
         env |= {"LLM_SOCKET": "/run/llm.sock", "RELAY_PYTHON": order.python}
     return env | dict(order.env)

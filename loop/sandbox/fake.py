@@ -15,6 +15,7 @@ from pathlib import Path
 
 from loop.errors import SandboxError
 from loop.sandbox import verdicts
+from loop.sandbox.devices import checked_devices
 from loop.sandbox.logs import LogKeeper
 from loop.types import Outcome, OutputFile, Probe, SandboxResult, SandboxSpec, Usage
 
@@ -88,6 +89,7 @@ class FakeBackend:
         """See SandboxBackend.run. Raises SandboxError for a program that was not handed over."""
         if spec.argv[-1] not in self.programs:
             raise SandboxError(f"the fake sandbox has no program {spec.argv[-1]}")
+        checked_devices(spec.devices)
         run = FakeRun(spec, LogKeeper(spec.limits.log_kib * 1024))
         outcome, reason, code = _call(self.programs[spec.argv[-1]], run)
         usage = Usage(wall_s=run.clock_s, cpu_s=0.0, peak_mib=0.0, processes=1)

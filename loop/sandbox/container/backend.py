@@ -18,6 +18,7 @@ from loop.sandbox.container import engine as engines
 from loop.sandbox.container.engine import Engine
 from loop.sandbox.container.reap import reap
 from loop.sandbox.container.supervisor import REMOVE_S, START_S
+from loop.sandbox.devices import checked_devices, driver_libraries
 from loop.sandbox.protocol import Order
 from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
@@ -144,6 +145,8 @@ class ContainerBackend:
             seccomp=str(profile),
             relay="",
             socket=str(spec.socket) if spec.socket else None,
+            devices=checked_devices(spec.devices),
+            libraries=driver_libraries(spec.devices),
         )
 
     def _facts(self, engine: Engine) -> dict[str, str]:

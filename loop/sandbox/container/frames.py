@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-STARTED, LOG, FILE, DATA, REFUSED, END = b"S", b"L", b"F", b"D", b"R", b"E"
-KINDS = frozenset({STARTED, LOG, FILE, DATA, REFUSED, END})
+STARTED, LOG, USAGE, FILE, DATA, REFUSED, END = b"S", b"L", b"U", b"F", b"D", b"R", b"E"
+KINDS = frozenset({STARTED, LOG, USAGE, FILE, DATA, REFUSED, END})
 HEAD = struct.Struct(">cI")
 MOST = 1 << 20
 

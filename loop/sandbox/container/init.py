@@ -32,7 +32,6 @@ from loop.types import Limits, Outcome
 
 MIB = 1 << 20
 POLL_S = 0.05
-BELOW_US = 10  # a program that takes all processor time must not keep us from looking at the clock
 PR_SET_DUMPABLE = 4
 OUT = "/out"
 OOM_FILES = (
@@ -63,6 +62,10 @@ class Run:
         """Seconds since the program was started."""
         return time.monotonic() - self.began
 
+    def usage(self) -> bytes:
+        """What was used so far, as JSON: told again and again, so that it is known however the run ends."""
+        return json.dumps([self.wall_s(), self.cpu_s, self.peak_mib, max(self.tasks, 1)]).encode()
+
 
 def main() -> None:
     """One run. Ends with status 0 whatever the program did."""
@@ -78,13 +81,8 @@ def main() -> None:
     finish(run)
     _send_outputs(tuple(job["outputs"]), limits)
     verdict = (*run.stop, None) if run.stop else verdicts.of_exit(run.code, run.cpu_s, limits)
-    usage = {
-        "wall_s": run.wall_s(),
-        "cpu_s": run.cpu_s,
-        "peak_mib": run.peak_mib,
-        "processes": max(run.tasks, 1),
-    }
-    send(frames.END, json.dumps({"verdict": verdict, "usage": usage}).encode())
+    send(frames.USAGE, run.usage())
+    send(frames.END, json.dumps(verdict).encode())
 
 
 def _dumpable(yes: bool) -> None:
@@ -114,7 +112,6 @@ def _become(job: Mapping[str, Any], limits: Limits, log: int) -> None:
     code = NOT_EXECUTABLE
     try:
         os.setsid()
-        os.nice(BELOW_US)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -214,6 +211,7 @@ def _look(run: Run) -> None:
         run.stop = verdicts.wall(run.limits)
         return
     memory = _note(run)
+    send(frames.USAGE, run.usage())
     if memory > run.limits.memory_mib:
         run.stop = verdicts.memory(run.limits)
     elif run.cpu_s > run.limits.cpu_s:

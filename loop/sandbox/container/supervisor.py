@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,19 @@ from loop.sandbox import verdicts
 from loop.sandbox.collect import Collected, Refused, copy
 from loop.sandbox.command import BASE_ENV, RELAY_PORT
 from loop.sandbox.container import engine as engines
-from loop.sandbox.container.frames import DATA, END, FILE, LOG, REFUSED, STARTED, BadFrame, FrameReader
+from loop.sandbox.container.frames import (
+    DATA,
+    END,
+    FILE,
+    LOG,
+    REFUSED,
+    STARTED,
+    USAGE,
+    BadFrame,
+    FrameReader,
+)
 from loop.sandbox.container.reap import owner
+from loop.sandbox.devices import INSIDE as DRIVER
 from loop.sandbox.logs import LogKeeper
 from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
@@ -48,10 +59,13 @@ RELAY = "/run/pawl/loop/sandbox/relay.py"
 SOCKET = "/run/llm.sock"
 ORDINARY_UID = 1000
 START_S = 60.0
-GRACE_S = 1.5
+GRACE_S = 1.0
 REMOVE_S = 60.0
 POLL_S = 0.1
 MIB = 1 << 20
+
+
+NOT_TOLD = Usage()
 
 
 class EngineFailed(Exception):
@@ -65,7 +79,9 @@ class Seen:
     log: LogKeeper
     began: float = field(default_factory=time.monotonic)
     started: bool = False
-    said: dict[str, Any] | None = None
+    said: Any = None
+    usage: Usage = NOT_TOLD
+    ended_s: float | None = None
     refused: str = ""
     files: dict[str, list[bytes]] = field(default_factory=dict)
     held: int = 0
@@ -73,8 +89,8 @@ class Seen:
     words: bytes = b""
 
     def wall_s(self) -> float:
-        """Seconds since the program was started (since the engine was asked, before that)."""
-        return time.monotonic() - self.began
+        """Seconds since the program was started (since the engine was asked, before that), until its end was seen."""
+        return time.monotonic() - self.began if self.ended_s is None else self.ended_s
 
 
 def main() -> None:
@@ -144,6 +160,7 @@ def _stage(order: Order, folder: Path, uid: int) -> dict[str, str]:
             place.chmod(0o755)
     (folder / "pawl").chmod(0o755)
     staged["/run/pawl"] = str(folder / "pawl")
+    staged |= order.libraries
     if order.socket:
         if os.geteuid() == 0:
             os.chown(order.socket, uid, -1)
@@ -158,6 +175,8 @@ def _job(order: Order) -> bytes:
     env = {"PATH": "/venv/bin:/usr/local/bin:/usr/bin:/bin", **BASE_ENV}
     if order.socket:
         env["LLM_SOCKET"] = SOCKET
+    if order.libraries:
+        env["LD_LIBRARY_PATH"] = DRIVER
     job = {
         "argv": order.argv,
         "env": env | dict(order.env),
@@ -185,6 +204,7 @@ def _run(argv: list[str], order: Order, seen: Seen, asker: int) -> None:
         _take_in(client, order, seen, asker)
     finally:
         # A client that is still there holds a container that must go; `_removed` sees to that.
+        seen.ended_s = seen.wall_s()
         client.stdin.close()
         client.kill()
         client.wait()
@@ -238,10 +258,12 @@ def _take(kind: bytes, payload: bytes, order: Order, seen: Seen) -> None:
         if seen.held > limits.out_mib * MIB:
             raise BadFrame("the container's first process sent more than /out can hold")
         seen.files[next(reversed(seen.files))].append(payload)
+    elif kind == USAGE:
+        seen.usage = _usage(payload, seen.usage)
     elif kind == REFUSED:
         seen.refused = payload.decode(errors="replace")[:500]
     elif kind == END:
-        seen.said = json.loads(payload)
+        seen.said = _json(payload)
 
 
 def _check_time(limits: Limits, seen: Seen) -> None:
@@ -253,7 +275,9 @@ def _check_time(limits: Limits, seen: Seen) -> None:
 
 
 def _report(order: Order, seen: Seen) -> Report:
-    outcome, reason, code, usage = _judged(order.limits, seen)
+    outcome, reason, code = _judged(order.limits, seen)
+    # The inside looks at its own clock; when it did not come to that, ours counts.
+    usage = seen.usage if seen.said is not None else replace(seen.usage, wall_s=seen.wall_s())
     outputs: list[Collected] = []
     refused = seen.refused
     if not refused:
@@ -281,33 +305,38 @@ def _write(order: Order, seen: Seen) -> tuple[list[Collected], str]:
         os.close(target)
 
 
-def _judged(limits: Limits, seen: Seen) -> tuple[Outcome, str, int | None, Usage]:
-    """The verdict from outside where there is one, else the inside's, checked; usage is None where nobody told."""
-    nothing = Usage(wall_s=seen.wall_s())
+def _judged(limits: Limits, seen: Seen) -> verdicts.Verdict:
+    """The verdict from outside where there is one, else the inside's, checked."""
     if seen.stop is not None:
-        return (*seen.stop, None, nothing)
+        return (*seen.stop, None)
     try:
-        outcome, reason, code = _said(seen.said)
-        usage = _usage((seen.said or {})["usage"])
-    except (KeyError, TypeError, ValueError):
-        return (*verdicts.of_exit(None, 0.0, limits), nothing)
-    return outcome, reason, code, usage
+        outcome, reason, code = seen.said
+        known = Outcome(outcome)
+    except (TypeError, ValueError):
+        return verdicts.of_exit(None, 0.0, limits)
+    sound = (
+        isinstance(reason, str) and (code is None or type(code) is int) and known is not Outcome.SANDBOX_ERROR
+    )
+    return (known, reason[:500], code) if sound else verdicts.of_exit(None, 0.0, limits)
 
 
-def _said(said: Mapping[str, Any] | None) -> verdicts.Verdict:
-    outcome, reason, code = (said or {})["verdict"]
-    if not isinstance(reason, str) or not (code is None or isinstance(code, int)):
-        raise TypeError
-    if Outcome(outcome) is Outcome.SANDBOX_ERROR:
-        raise ValueError
-    return Outcome(outcome), reason[:500], code
+def _usage(payload: bytes, before: Usage) -> Usage:
+    """The usage that a frame tells; what is no usage changes nothing."""
+    try:
+        wall_s, cpu_s, peak_mib, processes = map(float, _json(payload))
+    except (TypeError, ValueError):
+        return before
+    if not all(0 <= number < 1e9 for number in (wall_s, cpu_s, peak_mib, processes)):
+        return before
+    return Usage(wall_s, cpu_s, peak_mib, int(processes))
 
 
-def _usage(values: Mapping[str, Any]) -> Usage:
-    numbers = [float(values[name]) for name in ("wall_s", "cpu_s", "peak_mib", "processes")]
-    if not all(0 <= number < 1e9 for number in numbers):
-        raise ValueError
-    return Usage(numbers[0], numbers[1], numbers[2], int(numbers[3]))
+def _json(payload: bytes) -> Any:
+    """The value, or None for what is no JSON."""
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _last_line(text: str) -> str:
