@@ -212,7 +212,7 @@ def _look(run: Run) -> None:
         return
     memory = _note(run)
     send(frames.USAGE, run.usage())
-    if memory > run.limits.memory_mib:
+    if memory > run.limits.memory_mib or _out_of_memory():
         run.stop = verdicts.memory(run.limits)
     elif run.cpu_s > run.limits.cpu_s:
         run.stop = verdicts.processor(run.limits)
