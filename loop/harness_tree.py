@@ -35,7 +35,7 @@ class TreeLimits:
         return f"{self.files} files of {_size(self.file_bytes)} each and {_size(self.tree_bytes)} together"
 
 
-LIMITS = TreeLimits(files=500, file_bytes=1 << 20, tree_bytes=5 << 20)
+LIMITS = TreeLimits(files=500, file_bytes=256 << 10, tree_bytes=5 << 20)
 
 
 def check_tree(sizes: Mapping[str, int], limits: TreeLimits = LIMITS) -> None:

@@ -108,8 +108,8 @@ def test_edits_and_changes_are_each_others_inverse() -> None:
         ({"main.py": MAIN, "x.txt": "a" * (LIMITS.file_bytes + 1)}, "may have"),
         ({"main.py": MAIN, **{f"f{number}.txt": "" for number in range(LIMITS.files)}}, "501 files"),
         (
-            {"main.py": MAIN, **{f"f{number}.txt": "a" * LIMITS.file_bytes for number in range(6)}},
-            "7 files, 6 MiB",
+            {"main.py": MAIN, **{f"f{number}.txt": "a" * LIMITS.file_bytes for number in range(20)}},
+            "21 files, 5 MiB",
         ),
         ({"main.py": MAIN, "settings.toml": "[a"}, "not valid TOML"),
         ({"main.py": MAIN, "../x": ""}, "leaves the harness"),
