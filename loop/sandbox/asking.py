@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 from loop.errors import SandboxError
 from loop.sandbox.protocol import Report
+from loop.sandbox.spawner import ENVIRONMENT, Supervisor
 from loop.types import Mount, SandboxResult
 
 RESERVED = frozenset({
@@ -20,16 +24,12 @@ RESERVED = frozenset({
 })  # fmt: skip
 TARGET = re.compile(r"/([A-Za-z0-9_]+)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 END_S = 30.0
-MINIMAL_ENV: Mapping[str, str] = {"LANG": "C.UTF-8"}
 
 
 def ask(
-    supervisor: Path, order: bytes, timeout_s: float, environment: Mapping[str, str] = MINIMAL_ENV
+    supervisor: Path, order: bytes, timeout_s: float, environment: Mapping[str, str] = ENVIRONMENT
 ) -> SandboxResult:
-    """Runs a supervisor with one order. Its stdin stays open until it has answered: closing it means 'stop'.
-
-    Raises SandboxError when it could not carry the order out.
-    """
+    """Starts a supervisor of its own for one order; see `exchange`."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(supervisor)],
         stdin=subprocess.PIPE,
@@ -39,46 +39,65 @@ def ask(
         cwd="/",
         start_new_session=True,
     )
+    assert process.stdin and process.stdout and process.stderr
+    ends = [os.dup(pipe.fileno()) for pipe in (process.stdin, process.stdout, process.stderr)]
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
     try:
-        report = _exchange(process, order, timeout_s)
+        return exchange(Supervisor(process.pid, *ends), order, timeout_s)
     finally:
-        _end(process)
+        process.wait()
+
+
+def exchange(supervisor: Supervisor, order: bytes, timeout_s: float) -> SandboxResult:
+    """Gives a supervisor its order and takes its report. Its stdin stays open till then: closing it means 'stop'.
+
+    Raises SandboxError when it could not carry the order out.
+    """
+    with (
+        open(supervisor.stdin, "wb", buffering=0) as stdin,
+        open(supervisor.stdout, "rb") as stdout,
+        open(supervisor.stderr, "rb") as stderr,
+    ):
+        try:
+            report = _report(stdin, stdout, stderr, order, timeout_s)
+        finally:
+            stdin.close()
+            if not _ended(stdout):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(supervisor.pid, signal.SIGKILL)
     if report.error:
         raise SandboxError(report.error)
     return report.result()
 
 
-def _exchange(process: subprocess.Popen[bytes], order: bytes, timeout_s: float) -> Report:
-    assert process.stdin and process.stdout and process.stderr
+def _report(
+    stdin: FileIO, stdout: BufferedReader, stderr: BufferedReader, order: bytes, timeout_s: float
+) -> Report:
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(order)
-        process.stdin.flush()
-    poll = select.poll()
-    poll.register(process.stdout, select.POLLIN)
-    if not poll.poll(timeout_s * 1000):
+        while order:
+            order = order[stdin.write(order) :]
+    if not _readable(stdout, timeout_s):
         raise SandboxError(f"the sandbox's supervisor gave no report within {timeout_s:g} s and was stopped")
+    line = stdout.readline()
     try:
-        return Report.from_json(process.stdout.readline())
+        return Report.from_json(line)
     except (ValueError, TypeError):
-        process.wait(END_S)
-        words = process.stderr.read().decode(errors="replace").strip().splitlines()
+        words = stderr.read().decode(errors="replace").strip().splitlines()
         raise SandboxError(
             f"the sandbox's supervisor failed: {words[-1] if words else 'no report'}"
         ) from None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Closing stdin makes a supervisor that is still at work kill everything and end by itself."""
-    assert process.stdin and process.stdout and process.stderr
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
-    process.stderr.close()
+def _ended(stdout: BufferedReader) -> bool:
+    """Whether the supervisor ends by itself, now that its stdin is closed: it still has to clear up."""
+    return _readable(stdout, END_S) and not stdout.read(1)
+
+
+def _readable(pipe: BufferedReader, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 def checked_targets(mounts: tuple[Mount, ...]) -> dict[str, str]:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from loop.errors import SandboxError
 from loop.sandbox import cgroup
-from loop.sandbox.asking import ask, checked_names, checked_targets, filter_digest
+from loop.sandbox.asking import checked_names, checked_targets, exchange, filter_digest
 from loop.sandbox.devices import checked_devices, driver_libraries
 from loop.sandbox.protocol import Order
 from loop.sandbox.remedies import namespaces_remedy
 from loop.scratch import scratch
+from loop.sandbox.spawner import Spawner
 from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
 HERE = Path(__file__).resolve().parent
@@ -24,6 +25,9 @@ SUPERVISOR = HERE / "supervisor.py"
 GRACE_S = 30.0
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
 INSTALL = "install it with: apt install bubblewrap"
+
+
+_spawner = Spawner(SUPERVISOR)
 
 
 def python_prefix() -> Path | None:
@@ -75,7 +79,11 @@ class BwrapBackend:
     def run(self, spec: SandboxSpec, collect_to: Path) -> SandboxResult:
         """See SandboxBackend.run. Blocks the calling thread; the sandbox ends with this process."""
         order = self._order(spec, collect_to)
-        return ask(SUPERVISOR, order.to_json(), spec.limits.wall_s + GRACE_S)
+        try:
+            supervisor = _spawner.start()
+        except OSError as error:
+            raise SandboxError(f"the sandbox's supervisor failed: {error}") from error
+        return exchange(supervisor, order.to_json(), spec.limits.wall_s + GRACE_S)
 
     def _order(self, spec: SandboxSpec, collect_to: Path) -> Order:
         bwrap, filter_path = shutil.which("bwrap"), _filter()

@@ -1,4 +1,5 @@
-"""Runs one sandbox and reports: `python -I -S supervisor.py`, an Order on stdin, a Report on stdout.
+"""Runs one sandbox and reports: an Order on stdin, a Report on stdout. `python -I -S supervisor.py --serve` waits and
+forks such a process for every run that is asked for (see spawner.py).
 
 A process of its own, because it changes its mount namespace, adopts orphans and must end with whoever asked: it
 watches the asking process and its own stdin, and kills the sandbox when either ends. It does not let the kernel kill
@@ -14,8 +15,10 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -35,6 +38,7 @@ from loop.sandbox.namespaces import (
 )
 from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
+from loop.sandbox.spawner import PID
 from loop.sandbox.staging import StagingError, stage
 from loop.types import Limits, Outcome, Usage
 
@@ -89,6 +93,47 @@ def parse_status(status: bytes) -> dict[str, int]:
         if isinstance(values, dict):
             said = {name: value for name, value in values.items() if type(value) is int} | said
     return said
+
+
+def serve() -> None:
+    """Forks a supervisor for each request on the socket that is stdin, until its other end or its owner is gone."""
+    channel = socket.socket(fileno=os.dup(0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    poll, owner = select.poll(), open_asker(os.getppid())
+    for descriptor in (channel.fileno(), owner):
+        poll.register(descriptor, select.POLLIN)
+    while owner not in {descriptor for descriptor, _ in poll.poll()}:
+        request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
+        if not request:
+            return
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            os.close(owner)
+            _supervise(descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.send(PID.pack(pid))
+
+
+def _supervise(descriptors: list[int]) -> None:
+    """In the forked child: one run on its own stdin, stdout and stderr. Never returns."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        for target, source in enumerate(descriptors):
+            os.dup2(source, target)
+            os.close(source)
+        main()
+        code = 0
+    except SystemExit as stopped:
+        print(stopped, file=sys.stderr)
+    except BaseException:  # the end of this process: its trace is what the asker is told
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def main() -> None:
@@ -300,4 +345,4 @@ def _verdict(run: Run, usage: Usage) -> verdicts.Verdict:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -13,13 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from loop.errors import SandboxError
-from loop.sandbox.asking import MINIMAL_ENV, ask, checked_names, checked_targets, filter_digest
+from loop.sandbox.asking import ask, checked_names, checked_targets, filter_digest
 from loop.sandbox.container import engine as engines
 from loop.sandbox.container.engine import Engine
 from loop.sandbox.container.reap import reap
 from loop.sandbox.container.supervisor import REMOVE_S, START_S
 from loop.sandbox.devices import checked_devices, driver_libraries
 from loop.sandbox.protocol import Order
+from loop.sandbox.spawner import ENVIRONMENT
 from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
 HERE = Path(__file__).resolve().parent
@@ -124,7 +125,7 @@ class ContainerBackend:
 
     def _client_environment(self) -> dict[str, str]:
         kept = {name: self._environment[name] for name in CLIENT_ENV if name in self._environment}
-        return {**MINIMAL_ENV, **kept}
+        return {**ENVIRONMENT, **kept}
 
     def _order(self, spec: SandboxSpec, collect_to: Path) -> Order:
         profile = SECCOMP / f"container-{platform.machine()}.json"
