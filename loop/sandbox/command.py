@@ -27,6 +27,8 @@ BASE_ENV = {
     "MALLOC_ARENA_MAX": "2",
 }
 # The first byte on STARTED_FD says that the sandbox was set up; the program itself never gets that descriptor.
+# The shell sets the limit on processes, because it must be set inside the user namespace: dash's -p is bash's -u.
+NPROC = "ulimit -p {count} 2>/dev/null || ulimit -u {count} || exit 125; "
 START = f'printf s >&{STARTED_FD}; exec {STARTED_FD}>&- {STATUS_FD}>&- {SECCOMP_FD}>&-; exec "$@"'
 START_WITH_RELAY = (
     f"$RELAY_PYTHON -I -S /run/relay.py /run/llm.sock {RELAY_PORT} {STARTED_FD}>&- {STATUS_FD}>&- {SECCOMP_FD}>&- "
@@ -38,7 +40,8 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     """The whole argv, from bubblewrap to the program.
 
     `staged` maps a path inside to the staged source that is bound there read-only; it holds "/out", which is
-    bound writable. `present` are the optional host paths that exist (/usr/lib64, /etc/ld.so.cache, ...).
+    bound writable. `present` are the optional paths that exist: of the host (/usr/lib64, /etc/ld.so.cache, ...), and
+    /python/lib where the interpreter needs its shared library from there.
     """
     limits = order.limits
     command = [order.bwrap, *NAMESPACES, "--uid", SANDBOX_UID, "--gid", SANDBOX_UID]
@@ -61,11 +64,10 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     for target, source in sorted(order.libraries.items()):
         command += ["--ro-bind", source, target]
     command += ["--remount-ro", "/", "--chdir", "/scratch"]
-    for name, value in _environment(order, staged).items():
+    for name, value in _environment(order, staged, present).items():
         command += ["--setenv", name, value]
     command += ["--json-status-fd", str(STATUS_FD), "--seccomp", str(SECCOMP_FD), "--"]
-    command += ["/usr/bin/prlimit", f"--nproc={limits.processes}:{limits.processes}", "--"]
-    script = START_WITH_RELAY if order.socket else START
+    script = NPROC.format(count=limits.processes) + (START_WITH_RELAY if order.socket else START)
     return [*command, "/bin/sh", "-c", script, "sh", *order.argv]
 
 
@@ -79,10 +81,10 @@ def _system(present: frozenset[str]) -> list[str]:
     return binds
 
 
-def _environment(order: Order, staged: Mapping[str, str]) -> dict[str, str]:
+def _environment(order: Order, staged: Mapping[str, str], present: frozenset[str]) -> dict[str, str]:
     path = "/venv/bin:/usr/bin" if "/venv" in staged else "/usr/bin"
     env = {"PATH": path, **BASE_ENV}
-    libraries = [INSIDE] * bool(order.libraries) + ["/python/lib"] * ("/python" in staged)
+    libraries = [INSIDE] * bool(order.libraries) + ["/python/lib"] * ("/python/lib" in present)
     if libraries:
         env["LD_LIBRARY_PATH"] = ":".join(libraries)
     if order.socket:

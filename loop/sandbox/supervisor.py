@@ -46,14 +46,6 @@ POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What bubblewrap becomes before it starts: another uid, a member of a memory group (each where possible)."""
-
-    uid: int | None
-    group: MemoryGroup | None
-
-
 @dataclass
 class Run:
     """One live sandbox: its bubblewrap process, its pipes, and what was seen of it so far."""
@@ -102,30 +94,48 @@ def serve() -> None:
     poll, owner = select.poll(), open_asker(os.getppid())
     for descriptor in (channel.fileno(), owner):
         poll.register(descriptor, select.POLLIN)
+    standby = _fork_standby((channel.fileno(), owner))
     while owner not in {descriptor for descriptor, _ in poll.poll()}:
         request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
         if not request:
             return
-        pid = os.fork()
-        if pid == 0:
-            channel.close()
-            os.close(owner)
-            _supervise(descriptors)
+        pid, ready = standby
+        socket.send_fds(ready, [b"r"], descriptors)
+        ready.close()
         for descriptor in descriptors:
             os.close(descriptor)
         channel.send(PID.pack(pid))
+        standby = _fork_standby((channel.fileno(), owner))
 
 
-def _supervise(descriptors: list[int]) -> None:
+def _fork_standby(not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
+    """A supervisor that makes itself ready and waits: its pid, and the socket on which it takes its descriptors."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        for descriptor in not_its:
+            os.close(descriptor)
+        _supervise(theirs)
+    theirs.close()
+    return pid, ours
+
+
+def _supervise(ready: socket.socket) -> None:
     """In the forked child: one run on its own stdin, stdout and stderr. Never returns."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        group = MemoryGroup.enter_new()
+        request, descriptors, _, _ = socket.recv_fds(ready, 1, 3)
+        ready.close()
+        if not request:
+            os._exit(0)  # nobody wanted this one
         for target, source in enumerate(descriptors):
             os.dup2(source, target)
             os.close(source)
-        main()
+        main(group)
         code = 0
     except SystemExit as stopped:
         print(stopped, file=sys.stderr)
@@ -136,14 +146,14 @@ def _supervise(descriptors: list[int]) -> None:
         os._exit(code)
 
 
-def main() -> None:
-    """Reads the order, runs it, writes the report."""
+def main(group: MemoryGroup | None) -> None:
+    """Reads the order, runs it, writes the report. `group` is the memory group that this process is in."""
     for descriptor in (STARTED_FD, STATUS_FD, SECCOMP_FD):
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), descriptor, inheritable=False)
     order = Order.from_json(sys.stdin.buffer.readline())
     asker = open_asker(order.parent)
     try:
-        report = carry_out(order, asker)
+        report = carry_out(order, asker, group)
     except (StagingError, NoFreeSlot) as error:
         report = Report(error=str(error))
     except OSError as error:
@@ -152,7 +162,7 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def carry_out(order: Order, asker: int) -> Report:
+def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
     """One whole run: namespace, stage, bubblewrap, watch, kill, collect."""
     root = os.geteuid() == 0
     uid = take_uid() if root else 0
@@ -161,12 +171,15 @@ def carry_out(order: Order, asker: int) -> Report:
     target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     staged = stage(order, uid)
     present = frozenset(path for path in OPTIONAL_PATHS if Path(path).exists())
-    identity = Identity(uid if root else None, MemoryGroup.create(order.limits))
-    with _launched(order, build_command(order, staged, present), identity) as run:
+    if any(Path(order.layers.get("/python", os.devnull), "lib").glob("libpython*.so*")):
+        present |= {"/python/lib"}
+    if group is not None:
+        group.limit(order.limits)
+    with _launched(order, build_command(order, staged, present), uid if root else None) as run:
         _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
-        if run.stop is None and identity.group is not None and identity.group.killed():
+        if run.stop is None and group is not None and group.killed():
             run.stop = verdicts.memory(order.limits)
     if not started and run.stop is None:
         return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
@@ -188,13 +201,13 @@ def carry_out(order: Order, asker: int) -> Report:
 
 
 @contextmanager
-def _launched(order: Order, command: list[str], identity: Identity) -> Iterator[Run]:
+def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run]:
     """Starts bubblewrap with its pipes. Whatever happens, nothing of it is left alive afterwards."""
     seccomp = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
     pipes = {name: os.pipe() for name in ("log", "status", "started")}
     bwrap = os.fork()
     if bwrap == 0:
-        _become_bwrap(order.limits, command, identity, {
+        _become_bwrap(order.limits, command, uid, {
             1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
             STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
         })  # fmt: skip
@@ -211,12 +224,10 @@ def _launched(order: Order, command: list[str], identity: Identity) -> Iterator[
         _kill(run)
         for read_end in ends:
             os.close(read_end)
-        if identity.group is not None:
-            identity.group.remove()
 
 
 def _become_bwrap(
-    limits: Limits, command: list[str], identity: Identity, descriptors: Mapping[int, int]
+    limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
 ) -> None:
     """In the forked child: limits, uid, descriptors, exec. Never returns."""
     try:
@@ -231,12 +242,13 @@ def _become_bwrap(
         ):
             resource.setrlimit(kind, (value, value))
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-        if identity.group is not None:
-            identity.group.enter()
-        if identity.uid is not None:
+        Path("/proc/self/oom_score_adj").write_text(
+            "1000"
+        )  # of the group, the kernel kills the program first
+        if uid is not None:
             os.setgroups([])
-            os.setresgid(identity.uid, identity.uid, identity.uid)
-            os.setresuid(identity.uid, identity.uid, identity.uid)
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
         os.execve(command[0], command, {})
     except (OSError, ValueError) as error:
         os.write(2, f"{command[0]} could not be started: {error}".encode())

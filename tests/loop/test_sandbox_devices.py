@@ -33,7 +33,7 @@ def gpu_task(folder: Path, lines: str) -> Path:
 
 def test_bubblewrap_binds_the_named_nodes_before_dev_is_read_only_and_no_other() -> None:
     order = replace(ORDER, devices=GPU, libraries=LIBRARIES)
-    command = build_command(order, {"/out": "/mnt/out", "/python": "/mnt/0"}, frozenset())
+    command = build_command(order, {"/out": "/mnt/out", "/python": "/mnt/0"}, frozenset({"/python/lib"}))
     assert [command[at + 1] for at, word in enumerate(command) if word == "--dev-bind"] == list(GPU)
     assert command.index("--dev-bind") < command.index("--remount-ro")
     text = " ".join(command)
