@@ -15,8 +15,8 @@ from loop.sandbox.asking import checked_names, checked_targets, exchange, filter
 from loop.sandbox.devices import checked_devices, driver_libraries
 from loop.sandbox.protocol import Order
 from loop.sandbox.remedies import namespaces_remedy
-from loop.scratch import scratch
 from loop.sandbox.spawner import Spawner
+from loop.scratch import scratch
 from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
 HERE = Path(__file__).resolve().parent
