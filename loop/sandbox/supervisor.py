@@ -10,6 +10,7 @@ memory group by the next run.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -91,6 +92,7 @@ def serve() -> None:
     """Forks a supervisor for each request on the socket that is stdin, until its other end or its owner is gone."""
     channel = socket.socket(fileno=os.dup(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()  # a collection in a fork would copy every page that it only looks at
     poll, owner = select.poll(), open_asker(os.getppid())
     for descriptor in (channel.fileno(), owner):
         poll.register(descriptor, select.POLLIN)
