@@ -43,6 +43,7 @@ def examine() -> list[Finding]:
         lambda: _extra("train", "the weights lever", needed=False),
         lambda: _extra("dev", "test and lint", needed=False),
         _sandbox,
+        _other_sandbox,
         lambda: _program(system.GIT, needed=True),
         lambda: _program(system.REDIS, needed=True),
         lambda: _program(system.CHROMIUM, needed=False),
@@ -97,17 +98,30 @@ def _program(program: system.Program, *, needed: bool) -> Finding:
 
 def _sandbox() -> Finding:
     from loop.errors import SandboxError
-    from loop.sandbox import get_backend
+    from loop.sandbox import chosen_backend, chosen_name
 
-    name, enables = "sandbox", "running harnesses and evaluators"
-    if system.find(system.BUBBLEWRAP) is None:
+    enables = "running harnesses and evaluators"
+    if chosen_name() == "bwrap" and system.find(system.BUBBLEWRAP) is None:
         remedy = "apt-get install --no-install-recommends bubblewrap"
-        return Finding(name, False, "bubblewrap not found", enables, remedy, needed=True)
+        return Finding("sandbox", False, "bubblewrap not found", enables, remedy, needed=True)
     try:
-        backend = get_backend()
+        probe = chosen_backend().probe()
     except SandboxError as error:
-        return Finding(name, False, str(error), enables, "see docs/ on sandbox requirements", needed=True)
-    return Finding(name, True, f"{backend.name}: works", enables, needed=True)
+        return Finding("sandbox", False, str(error), enables, "see docs/security.md", needed=True)
+    if not probe.ok:
+        return Finding("sandbox", False, probe.detail, enables, "see docs/security.md", needed=True)
+    facts = "; ".join(f"{name}: {probe.facts[name]}" for name in ("boundary", "worker", "memory"))
+    return Finding("sandbox", True, f"{probe.backend}: {probe.detail} ({facts})", enables, needed=True)
+
+
+def _other_sandbox() -> Finding:
+    """The backend that was not chosen: it is never fallen back to, but could be chosen."""
+    from loop.sandbox import BACKENDS, SETTING, chosen_backend, chosen_name
+
+    name = next(name for name in BACKENDS if name != chosen_name())
+    probe = chosen_backend(name).probe()
+    enables = f"sandboxes by {name}, if {SETTING}={name} is set"
+    return Finding(f"sandbox: {name}", probe.ok, probe.detail, enables, "" if probe.ok else "optional")
 
 
 def _gpu() -> Finding:

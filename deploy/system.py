@@ -59,12 +59,15 @@ def find(program: Program) -> str | None:
 
 
 def missing(programs: tuple[Program, ...]) -> list[Program]:
-    """Those of the programs that are not installed; a REDIS_URL stands in for a Redis server."""
-    return [
-        p
-        for p in programs
-        if find(p) is None and not (p is REDIS and os.environ.get("REDIS_URL", "").strip())
-    ]
+    """Those of the programs that are not installed.
+
+    A REDIS_URL stands in for a Redis server, containers for bubblewrap.
+    """
+    stood_in_for = {
+        REDIS: bool(os.environ.get("REDIS_URL", "").strip()),
+        BUBBLEWRAP: os.environ.get("PAWL_SANDBOX", "").strip() == "container",
+    }
+    return [p for p in programs if find(p) is None and not stood_in_for.get(p)]
 
 
 def ensure(programs: tuple[Program, ...]) -> None:

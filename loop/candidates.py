@@ -13,7 +13,7 @@ from loop.errors import HarnessError
 from loop.installation import repo_of
 from loop.installed import tree_of
 from loop.models import Campaign
-from loop.repos import CommitNote, digest_of, with_edits
+from loop.repos import CommitNote, digest_of, edited
 from loop.screen import screen
 from loop.turn import Turn
 from loop.types import Decision
@@ -27,7 +27,7 @@ def agent(campaign: Campaign) -> Actor:
 def from_harness(turn: Turn, parent: Release, decision: Decision) -> Release:
     """Commit the decided files on the parent's harness and register the release. Raises HarnessError if refused."""
     old = tree_of(parent.harness)
-    new = with_edits(old, decision.files)
+    new = edited(old, decision.files)
     digest = digest_of(new)
     if digest == parent.harness.digest:
         raise HarnessError("The decision changes no byte of the harness; there is nothing to try.")

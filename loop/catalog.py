@@ -13,6 +13,7 @@ from typing import Any
 from loop.errors import TaskError, TrainingError
 from loop.gate_spec import GateSpec, read_gate
 from loop.outputs import FieldSpec, OutputSchema
+from loop.sandbox.devices import ALLOWED, GPU
 from loop.toml_tables import SLUG, Table
 from loop.training.hyper import check_settings
 from loop.types import Limits
@@ -23,7 +24,7 @@ DEFAULT_SPLIT = "public-val"
 NEEDS = frozenset({"gpu"})
 FIELD_KINDS = ("string", "number", "integer", "boolean")
 TOP_LEVEL = frozenset({
-    "id", "version", "title", "licence", "provenance", "label_secrecy", "redistributable", "needs",
+    "id", "version", "title", "licence", "provenance", "label_secrecy", "redistributable", "needs", "devices",
     "metric", "inputs", "outputs", "model", "splits", "limits", "gate", "preflight", "training",
 })  # fmt: skip
 
@@ -72,6 +73,7 @@ class TaskSpec:
     """A validated task. `folder` holds task.toml and the code, `data` the public data, labels and models.
 
     `training` holds the hyper-parameters that the task fixes for every weight update.
+    `devices` are the device nodes that its harness is shown.
     """
 
     id: str
@@ -82,6 +84,7 @@ class TaskSpec:
     label_secrecy: str
     redistributable: str
     needs: tuple[str, ...]
+    devices: tuple[str, ...]
     metric: Metric
     inputs_file: str
     outputs: OutputSchema
@@ -147,6 +150,7 @@ def load_task(folder: Path, data: Path | None = None) -> TaskSpec:
         label_secrecy=table.choice("label_secrecy", ("secret", "public")),
         redistributable=table.choice("redistributable", ("yes", "import-only")),
         needs=_needs(table),
+        devices=_devices(table),
         metric=_metric(table.table("metric")),
         inputs_file=table.table("inputs").file_name("file"),
         outputs=_outputs(table.table("outputs")),
@@ -187,6 +191,18 @@ def _needs(table: Table) -> tuple[str, ...]:
     if not NEEDS.issuperset(needs):
         raise table.error("needs", f"may hold only {', '.join(sorted(NEEDS))}")
     return needs
+
+
+def _devices(table: Table) -> tuple[str, ...]:
+    """The device nodes that the harness gets, by name: none without `needs = ["gpu"]`."""
+    gpu = "gpu" in _needs(table)
+    devices = table.texts("devices", optional=True)
+    if devices and not gpu:
+        raise table.error("devices", 'may be named only together with needs = ["gpu"]')
+    for device in devices:
+        if not ALLOWED.fullmatch(device):
+            raise table.error("devices", f"may hold only device nodes of a GPU, such as {', '.join(GPU)}")
+    return (devices or GPU) if gpu else ()
 
 
 def _metric(table: Table) -> Metric:

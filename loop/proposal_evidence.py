@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +30,17 @@ NOT_TESTED = (
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The verifier's result: the paired hidden comparison, the gate's ruling, the detectors, both public scores."""
+    """The verifier's result: the paired hidden comparison, the gate's ruling, the detectors, both public scores.
+
+    `sandbox` says where the hidden rollouts ran: the backend and what its probe found.
+    """
 
     comparison: Comparison
     ruling: Ruling
     findings: tuple[Finding, ...]
     public_new: float
     public_old: float
+    sandbox: Mapping[str, Any]
 
 
 def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.EvidenceItem]:
@@ -90,6 +95,7 @@ def _comparison(contract: Contract, query: HiddenQuery, examined: Examined) -> d
         "missing_before": result.missing_incumbent,
         "missing_after": result.missing_candidate,
         "slices": [each.as_json() for each in result.slices],
+        "sandbox": dict(examined.sandbox),
     }
 
 

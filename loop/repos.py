@@ -20,10 +20,9 @@ from gitdb import IStream
 
 from governance.digests import entries_digest
 from loop.errors import HarnessError
+from loop.harness_tree import NOT_PART_OF_A_TREE, check_tree, with_edits
 
 MODES = {"file": 0o100644, "exec": 0o100755, "link": 0o120000}
-MAX_FILES = 500
-MAX_BYTES = 5 * 2**20
 
 Tree = dict[str, tuple[str, bytes]]
 
@@ -47,7 +46,7 @@ def read_tree(folder: Path) -> Tree:
     """The files of a folder as {path: (mode, bytes)}. Raises HarnessError for links, devices, oversize."""
     tree: Tree = {}
     for place, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if name not in {".git", "__pycache__"})
+        names[:] = sorted(name for name in names if name not in NOT_PART_OF_A_TREE)
         for name in sorted(files):
             path = Path(place) / name
             status = path.lstat()
@@ -57,34 +56,23 @@ def read_tree(folder: Path) -> Tree:
                 "exec" if status.st_mode & 0o100 else "file",
                 path.read_bytes(),
             )
-    check_tree(tree)
+    check_tree(_sizes(tree))
     return tree
 
 
-def check_tree(tree: Tree) -> None:
-    """Raise HarnessError unless the tree has main.py, safe relative paths and a sane size."""
-    if "main.py" not in tree:
-        raise HarnessError("The harness has no main.py at its top; a harness starts there.")
-    if len(tree) > MAX_FILES or sum(len(data) for _, data in tree.values()) > MAX_BYTES:
-        raise HarnessError(
-            f"The harness is larger than {MAX_FILES} files or {MAX_BYTES // 2**20} MiB; make it smaller."
-        )
-    for path in tree:
-        parts = path.split("/")
-        if path.startswith("/") or any(part in {"", ".", "..", ".git"} for part in parts) or "\0" in path:
-            raise HarnessError(f"The path {path!r} is not allowed in a harness; use plain relative paths.")
-
-
-def with_edits(tree: Tree, edits: Mapping[str, str | None]) -> Tree:
+def edited(tree: Tree, edits: Mapping[str, str | None]) -> Tree:
     """The tree after edits (new text for a path, None removes it). Raises HarnessError when it is unusable."""
-    edited = dict(tree)
-    for path, text in edits.items():
-        if text is None:
-            edited.pop(path, None)
-        else:
-            edited[path] = (edited.get(path, ("file", b""))[0], text.encode())
-    check_tree(edited)
-    return edited
+    changed = {
+        path: None if text is None else (tree.get(path, ("file", b""))[0], text.encode())
+        for path, text in edits.items()
+    }
+    made = with_edits(tree, changed)
+    check_tree(_sizes(made))
+    return made
+
+
+def _sizes(tree: Tree) -> dict[str, int]:
+    return {path: len(data) for path, (_, data) in tree.items()}
 
 
 def write_tree(tree: Tree, target: Path) -> None:

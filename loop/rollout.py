@@ -6,9 +6,7 @@ by the evaluator (loop/scoring.py); nothing that it prints or writes is taken fo
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,18 +16,16 @@ from typing import Any
 from loop.catalog import TaskSpec
 from loop.errors import EvaluatorError, HarnessError, OutputRejected, ProviderError, SandboxError
 from loop.gateway import TASK_MODEL, GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
+from loop.harness_tree import check_folder
 from loop.runtimes import Runtime
-from loop.sandbox import get_backend
+from loop.sandbox import chosen_name, get_backend
 from loop.sandbox.base import SandboxBackend
 from loop.sandbox.command import RELAY_PORT
 from loop.scoring import Evaluation, score_outputs
 from loop.scratch import scratch
 from loop.types import ModelCall, Mount, Outcome, OutputFile, Probe, SandboxResult, SandboxSpec, Score, Usage
 
-MAX_HARNESS_BYTES = 32 << 20
-MAX_HARNESS_FILES = 2000
 OUTAGE_SHARE = 0.02
-NOT_PART_OF_A_TREE = frozenset({".git", "__pycache__"})
 PLACEHOLDER_KEY = "none"
 
 
@@ -88,7 +84,12 @@ class RolloutReport:
             "outputs": [
                 {"name": file.name, "size": file.size, "sha256": file.sha256} for file in self.outputs
             ],
+            "sandbox": self.sandbox(),
         }
+
+    def sandbox(self) -> dict[str, Any]:
+        """Where it ran: the backend and what its probe found, as every score's provenance records it."""
+        return {"backend": self.probe.backend, "ok": self.probe.ok, **self.probe.facts}
 
 
 def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) -> RolloutReport:
@@ -100,10 +101,10 @@ def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) 
     try:
         backend = backend or get_backend()
     except SandboxError as error:
-        return _no_run(Outcome.SANDBOX_ERROR, str(error), Probe("bwrap", False, str(error)))
+        return _no_run(Outcome.SANDBOX_ERROR, str(error), Probe(chosen_name(), False, str(error)))
     probe = backend.probe()
     try:
-        check_harness(request.harness)
+        check_folder(request.harness)
         report = _run(request, backend, probe)
     except HarnessError as error:
         return _no_run(Outcome.HARNESS_FAILED, str(error), probe)
@@ -112,26 +113,6 @@ def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) 
     if report.outcome is not Outcome.OK or request.evaluation is None:
         return report
     return _scored(report, backend, request.evaluation, request.workdir / "outputs")
-
-
-def check_harness(folder: Path) -> None:
-    """Raises HarnessError unless `folder` is a tree of plain files with a main.py, of a reasonable size."""
-    main = folder / "main.py"
-    if not main.is_file() or main.is_symlink():
-        raise HarnessError("The harness has no main.py; its program must start there.")
-    size = count = 0
-    for base, names, files in os.walk(folder):
-        names[:] = [name for name in names if name not in NOT_PART_OF_A_TREE]
-        for name in files:
-            status = os.lstat(os.path.join(base, name))
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-                raise HarnessError("The harness holds something that is neither a file, a folder nor a link.")
-            size, count = size + status.st_size, count + 1
-    if size > MAX_HARNESS_BYTES or count > MAX_HARNESS_FILES:
-        raise HarnessError(
-            f"The harness has {count} files of {size >> 20} MiB together; at most {MAX_HARNESS_FILES} files of "
-            f"{MAX_HARNESS_BYTES >> 20} MiB are allowed."
-        )
 
 
 def _run(request: RolloutRequest, backend: SandboxBackend, probe: Probe) -> RolloutReport:
@@ -174,6 +155,7 @@ def _spec(request: RolloutRequest, socket: Path | None) -> SandboxSpec:
         env=env | (_model_env() if socket else {}),
         runtime=request.runtime.path,
         socket=socket,
+        devices=request.task.devices,
     )
 
 

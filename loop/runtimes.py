@@ -23,7 +23,7 @@ from pathlib import Path
 
 from governance.digests import json_digest, sha256_hex
 from loop.errors import TaskError
-from loop.sandbox.bwrap import python_inside
+from loop.sandbox import chosen_backend
 
 LAYOUT = 1
 MANIFEST = "runtime.json"
@@ -44,17 +44,20 @@ class Runtime:
 
 
 def runtime_digest(requirements: Path | None) -> str:
-    """The digest (hex) that names the runtime of a requirements file; None is the empty runtime."""
+    """The digest (hex) that names the runtime of a requirements file; None is the empty runtime.
+
+    It depends on the interpreter that the chosen sandbox has inside: where that is an image's own, on the image.
+    """
     text = requirements.read_bytes() if requirements else b""
-    return json_digest(
-        {
-            "layout": LAYOUT,
-            "requirements": sha256_hex(text),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "interpreter": python_inside(),
-        }
-    )
+    backend = chosen_backend()
+    named = {
+        "layout": LAYOUT,
+        "requirements": sha256_hex(text),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "interpreter": backend.python,
+    }
+    return json_digest(named | ({"image": backend.image} if backend.image else {}))
 
 
 def ensure_runtime(requirements: Path | None, store: Path) -> Runtime:
@@ -86,9 +89,10 @@ def _build(requirements: Path | None, digest: str, target: Path) -> None:
         site = building / SITE_PACKAGES
         site.mkdir(parents=True)
         (building / "bin").mkdir()
+        inside = chosen_backend().python
         for name in ("python", "python3", PYTHON_FOLDER):
-            (building / "bin" / name).symlink_to(python_inside())
-        home = Path(python_inside()).parent
+            (building / "bin" / name).symlink_to(inside)
+        home = Path(inside).parent
         (building / "pyvenv.cfg").write_text(
             f"home = {home}\ninclude-system-site-packages = false\nversion = {platform.python_version()}\n"
         )

@@ -85,7 +85,7 @@ class SandboxSpec:
     `outputs` names the files that are collected from /out (the trusted side names them; anything else
     there is ignored, a missing one is simply absent from the result). `runtime` is a built runtime
     (see loop.runtimes), mounted at /venv, or None for the bare interpreter. `socket` is a unix socket
-    that is bound read-only at /run/llm.sock.
+    that is bound read-only at /run/llm.sock. `devices` are device nodes of a GPU, by their full names.
     """
 
     argv: tuple[str, ...]
@@ -95,11 +95,13 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     runtime: Path | None = None
     socket: Path | None = None
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxResult:
-    """What came out of a sandboxed run. `log_tail` is untrusted text with control characters escaped."""
+    """What came out of a sandboxed run. `log_tail` is the log's beginning and end (see loop.sandbox.logs): untrusted
+    text with control characters escaped."""
 
     outcome: Outcome
     reason: str

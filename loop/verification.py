@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
@@ -56,12 +57,13 @@ GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One release's hidden results, one mapping a trial, its mean hidden score and its stored public-val score."""
+    """One release's hidden results, one mapping a trial, their mean, its stored public-val score, and where it ran."""
 
     release: Release
     trials: tuple[Scores, ...]
     hidden: float
     public: float
+    sandbox: dict[str, Any]
 
 
 def verify(pk: int) -> bool:
@@ -124,7 +126,8 @@ def examine(query: HiddenQuery) -> Examined:
         public_hidden_gap(old.public - old.hidden, new.public - new.hidden),
         evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
     )
-    return Examined(comparison, _ruling(comparison, rules, findings), findings, new.public, old.public)
+    ruling = _ruling(comparison, rules, findings)
+    return Examined(comparison, ruling, findings, new.public, old.public, new.sandbox)
 
 
 def _ruling(comparison: Comparison, rules: Rules, findings: tuple[Finding, ...]) -> Ruling:
@@ -160,7 +163,8 @@ def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> 
             f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
         )
     trials = tuple(results(score.items, report.calls) for score, report in zip(scores, reports, strict=True))
-    return Arm(release, trials, sum(score.value for score in scores) / len(scores), stored.score)
+    mean = sum(score.value for score in scores) / len(scores)
+    return Arm(release, trials, mean, stored.score, reports[0].sandbox())
 
 
 def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[str, float | None]:

@@ -71,3 +71,12 @@ def manage(service_env: dict[str, str]) -> Manage:
         )
 
     return call
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end which sandbox backends these tests ran on, and why not on the others."""
+    from tests.loop.sandboxes import probes  # needs Django's path, which is there by now
+
+    for name, probe in probes().items():
+        state = "tested" if probe.ok else "NOT TESTED, it cannot run here"
+        terminalreporter.write_line(f"sandbox {name}: {state}: {probe.detail}")

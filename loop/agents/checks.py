@@ -5,8 +5,9 @@ from __future__ import annotations
 from loop.agents.evidence import Evidence
 from loop.agents.facts import facts_of
 from loop.agents.levers import check_decision
-from loop.agents.tree import check_tree, with_edits
+from loop.agents.tree import check_texts
 from loop.errors import HarnessError, Refused
+from loop.harness_tree import with_edits
 from loop.types import Decision, Lever
 
 
@@ -14,7 +15,7 @@ def check_first(decision: Decision, evidence: Evidence) -> None:
     """Raise Refused or HarnessError unless this is a first harness; no files means the seed as it is."""
     if decision.lever is not Lever.HARNESS:
         raise Refused(f"The Meta-Agent chose {decision.lever.value}, but its one job is to write a harness.")
-    check_tree(with_edits(evidence.harness_files, decision.files))
+    check_texts(with_edits(evidence.harness_files, decision.files))
 
 
 def check_next(decision: Decision, evidence: Evidence) -> None:
@@ -24,4 +25,4 @@ def check_next(decision: Decision, evidence: Evidence) -> None:
         edited = with_edits(evidence.harness_files, decision.files)
         if edited == dict(evidence.harness_files):
             raise HarnessError("The lever is harness, but the edit changes nothing; there is nothing to try.")
-        check_tree(edited)
+        check_texts(edited)

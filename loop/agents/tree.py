@@ -1,4 +1,4 @@
-"""A harness tree in memory: {posix path: text}. Pure checks, no file system."""
+"""A harness tree as an agent holds it: {posix path: text}. Pure checks, no file system."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ from collections.abc import Mapping
 
 from loop.agents.settings_file import SETTINGS, parse_settings
 from loop.errors import HarnessError
-
-MAIN = "main.py"
-MAX_FILES = 64
-MAX_FILE_BYTES = 256 * 1024
-MAX_TREE_BYTES = 1024 * 1024
-MAX_PATH = 120
-SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
-
-
-def check_path(path: str) -> str:
-    """`path` itself when it names a file inside the tree. Raises HarnessError otherwise."""
-    parts = path.split("/")
-    if not path or len(path) > MAX_PATH or not SAFE.issuperset(path):
-        raise HarnessError(
-            f"{path[:80]!r} is not a path of letters, digits and ._-/ up to {MAX_PATH} characters."
-        )
-    if any(part in ("", ".", "..") or part.startswith(".") for part in parts):
-        raise HarnessError(f"{path!r} leaves the harness tree or is hidden; use a relative path inside it.")
-    return path
+from loop.harness_tree import check_size, check_tree
 
 
 def check_text(path: str, text: str) -> str:
@@ -36,15 +18,8 @@ def check_text(path: str, text: str) -> str:
         raise HarnessError(f"{path} holds characters that are not Unicode text.") from error
     if "\0" in text:
         raise HarnessError(f"{path} holds NUL characters; a harness is made of text files.")
-    if size > MAX_FILE_BYTES:
-        raise HarnessError(f"{path} has {size} bytes; a file of a harness may have {MAX_FILE_BYTES}.")
+    check_size(path, size)
     return text
-
-
-def with_edits(files: Mapping[str, str], edits: Mapping[str, str | None]) -> dict[str, str]:
-    """The tree after edits; None removes a file."""
-    out = {path: text for path, text in files.items() if edits.get(path, text) is not None}
-    return out | {path: text for path, text in edits.items() if text is not None}
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str | None]:
@@ -53,19 +28,14 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str | N
     return out | {path: None for path in old if path not in new}
 
 
-def check_tree(files: Mapping[str, str]) -> None:
-    """Raise HarnessError unless the tree has main.py, Python that parses, text only, within the limits."""
-    if MAIN not in files:
-        raise HarnessError(f"The harness has no {MAIN}; it is what the sandbox runs.")
-    if len(files) > MAX_FILES:
-        raise HarnessError(f"The harness has {len(files)} files; it may have {MAX_FILES}.")
+def check_texts(files: Mapping[str, str]) -> None:
+    """Raise HarnessError unless the files are a harness (loop.harness_tree), of text only and of Python that parses."""
     for path, text in files.items():
-        check_text(check_path(path), text)
+        check_text(path, text)
+    check_tree({path: len(text.encode()) for path, text in files.items()})
+    for path, text in files.items():
         if path.endswith(".py"):
             check_python(path, text)
-    total = sum(len(text.encode()) for text in files.values())
-    if total > MAX_TREE_BYTES:
-        raise HarnessError(f"The harness has {total} bytes; it may have {MAX_TREE_BYTES}.")
     if SETTINGS in files:
         parse_settings(files[SETTINGS])
 

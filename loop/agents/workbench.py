@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loop.agents.tree import changes, check_path, check_python, check_text
+from loop.agents.tree import changes, check_python, check_text
 from loop.errors import LoopError
+from loop.harness_tree import check_path
 from loop.types import Decision, Lever
 
 MAX_SHOWN = 60_000

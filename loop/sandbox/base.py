@@ -1,5 +1,9 @@
 """What every sandbox backend promises, and what none of them does.
 
+`probe` says whether the backend works here; `run` runs one program and collects its outputs. Collecting is a part
+of the run and no call of its own: outputs lie in a memory file system that is gone with the run, and are copied out
+between the death of the last process and that moment.
+
 Promised: the program sees only what its spec mounts, has no network but the spec's socket, stays within the
 spec's limits, is dead with all its children when `run` returns (or when the caller dies), and only the named
 outputs come out, as plain files.
@@ -20,6 +24,16 @@ class SandboxBackend(Protocol):
     """One way to run an untrusted program. Safe to use from several threads and processes at once."""
 
     name: str
+
+    @property
+    def image(self) -> str:
+        """The image that the interpreter inside belongs to; '' where it is this machine's own."""
+        ...
+
+    @property
+    def python(self) -> str:
+        """The path inside of the interpreter that runtimes are built for."""
+        ...
 
     def probe(self) -> Probe:
         """Tries a real run of a trivial program. Never raises; `ok` is False with the remedy in `detail`."""

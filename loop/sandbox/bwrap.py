@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import re
-import select
 import shutil
 import subprocess
 import sys
@@ -14,24 +11,23 @@ from pathlib import Path
 
 from loop.errors import SandboxError
 from loop.sandbox import cgroup
-from loop.sandbox.protocol import Order, Report
+from loop.sandbox.asking import checked_names, checked_targets, exchange, filter_digest
+from loop.sandbox.devices import checked_devices, driver_libraries
+from loop.sandbox.protocol import Order
+from loop.sandbox.remedies import namespaces_remedy
+from loop.sandbox.spawner import Spawner
 from loop.scratch import scratch
-from loop.types import Limits, Mount, Outcome, Probe, SandboxResult, SandboxSpec
+from loop.types import Limits, Outcome, Probe, SandboxResult, SandboxSpec
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 SUPERVISOR = HERE / "supervisor.py"
 GRACE_S = 30.0
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
-RESERVED = frozenset({
-    "out", "scratch", "tmp", "proc", "dev", "usr", "bin", "lib", "lib32", "lib64", "etc", "run", "venv", "python",
-})  # fmt: skip
-TARGET = re.compile(r"/([A-Za-z0-9_]+)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 INSTALL = "install it with: apt install bubblewrap"
-USERNS_REMEDY = (
-    "if this is Ubuntu 23.10 or later, give /usr/bin/bwrap an AppArmor profile with the rule 'userns,'; "
-    "inside Docker or Kubernetes run one container per rollout instead"
-)
+
+
+_spawner = Spawner(SUPERVISOR)
 
 
 def python_prefix() -> Path | None:
@@ -50,6 +46,7 @@ class BwrapBackend:
     """Bubblewrap with seccomp, resource limits and a supervisor process for each run."""
 
     name = "bwrap"
+    image = ""
 
     def __init__(self) -> None:
         self._probed: Probe | None = None
@@ -70,20 +67,26 @@ class BwrapBackend:
             with scratch("probe") as folder:
                 result = self.run(SandboxSpec(("/usr/bin/true",), (), (), PROBE_LIMITS), folder)
         except SandboxError as error:
-            return Probe(self.name, False, f"The sandbox does not work here: {error} ({USERNS_REMEDY}).")
+            return Probe(
+                self.name,
+                False,
+                f"The sandbox does not work here: {error} What to do: {namespaces_remedy()}.",
+            )
         if result.outcome is not Outcome.OK:
             return Probe(self.name, False, f"The sandbox could not run a trivial program: {result.reason}")
         return Probe(self.name, True, "bubblewrap runs with all namespaces and the system-call filter", facts)
 
     def run(self, spec: SandboxSpec, collect_to: Path) -> SandboxResult:
-        """See SandboxBackend.run. Blocks the calling thread; the sandbox dies with that thread."""
-        report = self._ask(self._order(spec, collect_to), spec.limits.wall_s + GRACE_S)
-        if report.error:
-            raise SandboxError(report.error)
-        return report.result()
+        """See SandboxBackend.run. Blocks the calling thread; the sandbox ends with this process."""
+        order = self._order(spec, collect_to)
+        try:
+            supervisor = _spawner.start()
+        except OSError as error:
+            raise SandboxError(f"the sandbox's supervisor failed: {error}") from error
+        return exchange(supervisor, order.to_json(), spec.limits.wall_s + GRACE_S)
 
     def _order(self, spec: SandboxSpec, collect_to: Path) -> Order:
-        bwrap, filter_path = shutil.which("bwrap"), HERE / "seccomp" / f"{platform.machine()}.bpf"
+        bwrap, filter_path = shutil.which("bwrap"), _filter()
         if bwrap is None:
             raise SandboxError(f"bubblewrap is not installed, and nothing runs without it; {INSTALL}.")
         if not filter_path.is_file():
@@ -103,32 +106,23 @@ class BwrapBackend:
             bwrap=bwrap,
             argv=spec.argv,
             python=python_inside(),
-            copies=_checked_targets(spec.mounts),
+            copies=checked_targets(spec.mounts),
             layers={target: str(path.resolve()) for target, path in layers.items()},
             env=spec.env,
-            outputs=_checked_names(spec.outputs),
+            outputs=checked_names(spec.outputs),
             collect_to=str(collect_to.resolve()),
             limits=spec.limits,
             seccomp=str(filter_path),
             relay=str(HERE / "relay.py"),
             socket=str(spec.socket) if spec.socket else None,
+            devices=checked_devices(spec.devices),
+            libraries=driver_libraries(spec.devices),
         )
 
-    def _ask(self, order: Order, timeout_s: float) -> Report:
-        """Runs the supervisor. Its stdin stays open until it has answered: closing it means 'stop'."""
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SUPERVISOR)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"LANG": "C.UTF-8"},
-            cwd="/",
-            start_new_session=True,
-        )
-        try:
-            return _exchange(process, order, timeout_s)
-        finally:
-            _end(process)
+    @property
+    def python(self) -> str:
+        """The interpreter inside: the one that runs Pawl."""
+        return python_inside()
 
     def _facts(self) -> dict[str, str]:
         if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
@@ -141,8 +135,13 @@ class BwrapBackend:
             "boundary": "shared kernel: namespaces and a system-call filter, no protection from kernel exploits",
             "worker": "root, one uid per run" if os.geteuid() == 0 else "ordinary user, user namespace",
             "memory": _memory_fact(),
+            "seccomp": filter_digest(_filter()),
             "host_paths": "hidden" if overlay else "visible in /proc/self/mountinfo",
         }
+
+
+def _filter() -> Path:
+    return HERE / "seccomp" / f"{platform.machine()}.bpf"
 
 
 def _memory_fact() -> str:
@@ -151,53 +150,3 @@ def _memory_fact() -> str:
     if version is None:
         return f"soft: {watchdog}, and may be overrun"
     return f"hard: a control group (version {version}); before that, {watchdog}"
-
-
-def _exchange(process: subprocess.Popen[bytes], order: Order, timeout_s: float) -> Report:
-    assert process.stdin and process.stdout and process.stderr
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(order.to_json())
-        process.stdin.flush()
-    poll = select.poll()
-    poll.register(process.stdout, select.POLLIN)
-    if not poll.poll(timeout_s * 1000):
-        raise SandboxError(f"the sandbox's supervisor gave no report within {timeout_s:g} s and was stopped")
-    try:
-        return Report.from_json(process.stdout.readline())
-    except (ValueError, TypeError):
-        process.wait(GRACE_S)
-        words = process.stderr.read().decode(errors="replace").strip().splitlines()
-        raise SandboxError(
-            f"the sandbox's supervisor failed: {words[-1] if words else 'no report'}"
-        ) from None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Closing stdin makes a supervisor that is still at work kill everything and end by itself."""
-    assert process.stdin and process.stdout and process.stderr
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
-    process.stderr.close()
-
-
-def _checked_targets(mounts: tuple[Mount, ...]) -> dict[str, str]:
-    targets: dict[str, str] = {}
-    for mount in mounts:
-        shape = TARGET.fullmatch(mount.target)
-        if shape is None or shape[1] in RESERVED or mount.target in targets:
-            raise SandboxError(f"{mount.target} cannot be a mount target inside the sandbox")
-        targets[mount.target] = str(mount.source.resolve())
-    return targets
-
-
-def _checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name in {"", ".", ".."} or "/" in name or "\0" in name:
-            raise SandboxError(f"{name!r} is not a plain file name for an output")
-    return names

@@ -1,14 +1,15 @@
 """A hard memory limit for one sandbox, where this process may make control groups (in practice: root).
 
 The watchdog in watch.py looks every 50 ms and can be overrun; the group cannot. It counts the sandbox's tmpfs
-files too, so its limit is the memory limit plus all that may be written there.
+files too, so its limit is the memory limit plus all that may be written there. The supervisor is a member itself, so
+its group is empty only after its end; the next one to be made sweeps it away.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")
 PREFIX = "pawl-"
 MIB = 1 << 20
+OWN_MIB = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class MemoryGroup:
     version: int
 
     @classmethod
-    def create(cls, limits: Limits) -> MemoryGroup | None:
-        """A new group for this process's sandbox; None where groups cannot be made. Raises OSError."""
+    def enter_new(cls) -> MemoryGroup | None:
+        """A new group with the calling process in it; None where groups cannot be made. Raises OSError.
+
+        Entering takes the kernel some 10 ms, so it is done ahead of the run; the limit follows with it.
+        """
         version = available()
         if version is None:
             return None
@@ -37,35 +42,25 @@ class MemoryGroup:
         _sweep(base)
         group = cls(base / f"{PREFIX}{os.getpid()}", version)
         group.path.mkdir(exist_ok=True)
-        most = (limits.memory_mib + limits.scratch_mib + limits.shm_mib + limits.out_mib) * MIB
-        names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-        for name in names if version == 1 else ("memory.max",):
-            if (group.path / name).exists():
-                (group.path / name).write_text(str(most))
-        if (group.path / "memory.swap.max").exists():
-            (group.path / "memory.swap.max").write_text("0")
+        (group.path / "cgroup.procs").write_text(str(os.getpid()))
         return group
 
-    def enter(self) -> None:
-        """Moves the calling process into the group; its children are born there."""
-        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+    def limit(self, limits: Limits) -> None:
+        """What all processes in the group may use together: memory, memory file systems, and our own process."""
+        files = limits.scratch_mib + limits.shm_mib + limits.out_mib
+        most = (limits.memory_mib + files + OWN_MIB) * MIB
+        names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        for name in names if self.version == 1 else ("memory.max",):
+            if (self.path / name).exists():
+                (self.path / name).write_text(str(most))
+        if (self.path / "memory.swap.max").exists():
+            (self.path / "memory.swap.max").write_text("0")
 
     def killed(self) -> bool:
         """Whether the kernel killed anything in the group for want of memory."""
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         counts = dict(line.split() for line in (self.path / name).read_text().splitlines())
         return int(counts.get("oom_kill", 0)) > 0
-
-    def remove(self) -> None:
-        """Removes the group once it is empty; the kernel may need a moment for that."""
-        for _ in range(50):
-            try:
-                self.path.rmdir()
-            except FileNotFoundError:
-                return
-            except OSError:
-                time.sleep(0.01)
-        # A group that stays busy is swept by a later run.
 
 
 def available() -> int | None:
@@ -81,8 +76,10 @@ def available() -> int | None:
 
 
 def _sweep(base: Path) -> None:
-    """Removes the empty groups of supervisors that were killed."""
+    """Removes the groups of supervisors that were killed, with what may still be in them."""
     for path in base.glob(f"{PREFIX}*"):
         if not Path("/proc", path.name.removeprefix(PREFIX)).exists():
             with contextlib.suppress(OSError):
+                for pid in (path / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
                 path.rmdir()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def collect(source: Path, names: tuple[str, ...], target: int, cap: int) -> list
 
 
 def _collect_one(folder: int, name: str, target: int, cap: int) -> Collected | None:
+    handle = open_output(folder, name, cap)
+    if handle is None:
+        return None
+    try:
+        return copy(_blocks(handle), name, target, cap)
+    finally:
+        os.close(handle)
+
+
+def open_output(folder: int, name: str, cap: int) -> int | None:
+    """A descriptor of the output `name` in the folder open at fd `folder`; None where there is none.
+
+    Raises Refused for anything but a regular file with one link, of at most `cap` bytes.
+    """
     try:
         _check(os.stat(name, dir_fd=folder, follow_symlinks=False), name, cap)
         handle = os.open(name, READ_FLAGS, dir_fd=folder)
@@ -54,9 +69,15 @@ def _collect_one(folder: int, name: str, target: int, cap: int) -> Collected | N
         raise Refused(f"The output {name} cannot be read ({error.strerror}).") from error
     try:
         _check(os.fstat(handle), name, cap)
-        return _copy(handle, name, target, cap)
-    finally:
+    except Refused:
         os.close(handle)
+        raise
+    return handle
+
+
+def _blocks(handle: int) -> Iterator[bytes]:
+    while block := os.read(handle, BLOCK):
+        yield block
 
 
 def _check(status: os.stat_result, name: str, cap: int) -> None:
@@ -68,11 +89,12 @@ def _check(status: os.stat_result, name: str, cap: int) -> None:
         raise Refused(f"The output {name} has {status.st_size} bytes; at most {cap} are allowed.")
 
 
-def _copy(handle: int, name: str, target: int, cap: int) -> Collected:
+def copy(blocks: Iterable[bytes], name: str, target: int, cap: int) -> Collected:
+    """Writes the bytes to a new file `name` in the folder open at fd `target`. Raises Refused past `cap` bytes."""
     out = os.open(name, WRITE_FLAGS, 0o600, dir_fd=target)
     digest, size = hashlib.sha256(), 0
     try:
-        while block := os.read(handle, BLOCK):
+        for block in blocks:
             size += len(block)
             if size > cap:
                 raise Refused(f"The output {name} has more than {cap} bytes.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loop.sandbox.devices import INSIDE
 from loop.sandbox.protocol import Order
 
 STARTED_FD, STATUS_FD, SECCOMP_FD = 7, 8, 9
@@ -26,6 +27,8 @@ BASE_ENV = {
     "MALLOC_ARENA_MAX": "2",
 }
 # The first byte on STARTED_FD says that the sandbox was set up; the program itself never gets that descriptor.
+# The shell sets the limit on processes, because it must be set inside the user namespace: dash's -p is bash's -u.
+NPROC = "ulimit -p {count} 2>/dev/null || ulimit -u {count} || exit 125; "
 START = f'printf s >&{STARTED_FD}; exec {STARTED_FD}>&- {STATUS_FD}>&- {SECCOMP_FD}>&-; exec "$@"'
 START_WITH_RELAY = (
     f"$RELAY_PYTHON -I -S /run/relay.py /run/llm.sock {RELAY_PORT} {STARTED_FD}>&- {STATUS_FD}>&- {SECCOMP_FD}>&- "
@@ -37,12 +40,15 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     """The whole argv, from bubblewrap to the program.
 
     `staged` maps a path inside to the staged source that is bound there read-only; it holds "/out", which is
-    bound writable. `present` are the optional host paths that exist (/usr/lib64, /etc/ld.so.cache, ...).
+    bound writable. `present` are the optional paths that exist: of the host (/usr/lib64, /etc/ld.so.cache, ...), and
+    /python/lib where the interpreter needs its shared library from there.
     """
     limits = order.limits
     command = [order.bwrap, *NAMESPACES, "--uid", SANDBOX_UID, "--gid", SANDBOX_UID]
     command += _system(present)
     command += ["--dev", "/dev", "--size", str(limits.shm_mib * MIB), "--tmpfs", "/dev/shm"]
+    for device in order.devices:
+        command += ["--dev-bind", device, device]
     command += ["--remount-ro", "/dev", "--proc", "/proc"]
     command += [
         "--size",
@@ -55,12 +61,13 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     ]
     for target, source in sorted(staged.items()):
         command += ["--bind" if target == "/out" else "--ro-bind", source, target]
+    for target, source in sorted(order.libraries.items()):
+        command += ["--ro-bind", source, target]
     command += ["--remount-ro", "/", "--chdir", "/scratch"]
-    for name, value in _environment(order, staged).items():
+    for name, value in _environment(order, staged, present).items():
         command += ["--setenv", name, value]
     command += ["--json-status-fd", str(STATUS_FD), "--seccomp", str(SECCOMP_FD), "--"]
-    command += ["/usr/bin/prlimit", f"--nproc={limits.processes}:{limits.processes}", "--"]
-    script = START_WITH_RELAY if order.socket else START
+    script = NPROC.format(count=limits.processes) + (START_WITH_RELAY if order.socket else START)
     return [*command, "/bin/sh", "-c", script, "sh", *order.argv]
 
 
@@ -74,11 +81,12 @@ def _system(present: frozenset[str]) -> list[str]:
     return binds
 
 
-def _environment(order: Order, staged: Mapping[str, str]) -> dict[str, str]:
+def _environment(order: Order, staged: Mapping[str, str], present: frozenset[str]) -> dict[str, str]:
     path = "/venv/bin:/usr/bin" if "/venv" in staged else "/usr/bin"
     env = {"PATH": path, **BASE_ENV}
-    if "/python" in staged:
-        env["LD_LIBRARY_PATH"] = "/python/lib"
+    libraries = [INSIDE] * bool(order.libraries) + ["/python/lib"] * ("/python/lib" in present)
+    if libraries:
+        env["LD_LIBRARY_PATH"] = ":".join(libraries)
     if order.socket:
         env |= {"LLM_SOCKET": "/run/llm.sock", "RELAY_PYTHON": order.python}
     return env | dict(order.env)

@@ -7,12 +7,15 @@ hold it to what the real backend does.
 from __future__ import annotations
 
 import hashlib
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loop.errors import SandboxError
+from loop.sandbox import verdicts
+from loop.sandbox.devices import checked_devices
 from loop.sandbox.logs import LogKeeper
 from loop.types import Outcome, OutputFile, Probe, SandboxResult, SandboxSpec, Usage
 
@@ -56,17 +59,13 @@ class FakeRun:
         """Writes to the log."""
         self.log.feed(text.encode())
         if self.log.total > self.spec.limits.log_kill_mib * MIB:
-            raise Stopped(
-                Outcome.LIMIT, f"The program wrote more than {self.spec.limits.log_kill_mib} MiB to its log."
-            )
+            raise Stopped(*verdicts.log(self.spec.limits))
 
     def sleep(self, seconds: float) -> None:
         """Lets virtual time pass."""
         self.clock_s += seconds
         if self.clock_s > self.spec.limits.wall_s:
-            raise Stopped(
-                Outcome.TIMEOUT, f"The program was stopped after {self.spec.limits.wall_s:g} s of wall time."
-            )
+            raise Stopped(*verdicts.wall(self.spec.limits))
 
 
 Program = Callable[[FakeRun], int]
@@ -76,6 +75,8 @@ class FakeBackend:
     """Runs `programs[argv[-1]]`; a program returns its exit status."""
 
     name = "fake"
+    python = sys.executable
+    image = ""
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
         self.programs = programs
@@ -88,6 +89,7 @@ class FakeBackend:
         """See SandboxBackend.run. Raises SandboxError for a program that was not handed over."""
         if spec.argv[-1] not in self.programs:
             raise SandboxError(f"the fake sandbox has no program {spec.argv[-1]}")
+        checked_devices(spec.devices)
         run = FakeRun(spec, LogKeeper(spec.limits.log_kib * 1024))
         outcome, reason, code = _call(self.programs[spec.argv[-1]], run)
         usage = Usage(wall_s=run.clock_s, cpu_s=0.0, peak_mib=0.0, processes=1)
@@ -104,9 +106,7 @@ def _call(program: Program, run: FakeRun) -> tuple[Outcome, str, int | None]:
         # The boundary of the pretended process: a crash is its exit status and its log.
         run.log.feed(traceback.format_exc().encode())
         code = 1
-    if code == 0:
-        return Outcome.OK, "", 0
-    return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
+    return verdicts.of_exit(code, 0.0, run.spec.limits)
 
 
 def _collect(run: FakeRun, name: str, target: Path) -> OutputFile:

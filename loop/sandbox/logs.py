@@ -9,26 +9,38 @@ UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class LogKeeper:
-    """Keeps the last `keep` bytes of what is fed to it and counts all of them."""
+    """Keeps the first `keep` bytes of what is fed to it and, of the rest, the last `keep` / 16; counts all of them.
+
+    The beginning is what a flood cannot push out; the end is where a program says why it failed.
+    """
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
         self.total = 0
-        self._tail = bytearray()
+        self._first = bytearray()
+        self._last = bytearray()
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the log."""
         self.total += len(data)
-        self._tail += data
-        if len(self._tail) > 2 * self.keep:
-            del self._tail[: -self.keep]
+        room = self.keep - len(self._first)
+        self._first += data[:room]
+        self._last += data[room:]
+        if len(self._last) > 2 * self._tail:
+            del self._last[: -self._tail]
+
+    @property
+    def _tail(self) -> int:
+        return max(self.keep // 16, 1)
 
     def text(self) -> str:
-        """The kept tail, escaped; says first how much was dropped before it."""
-        tail = bytes(self._tail[-self.keep :])
-        dropped = self.total - len(tail)
-        note = f"[{dropped} earlier bytes not kept]\n" if dropped else ""
-        return note + escape(tail)
+        """What is kept, escaped; a note stands where bytes were dropped."""
+        last = bytes(self._last[-self._tail :])
+        dropped = self.total - len(self._first) - len(last)
+        note = f"\n[{dropped} bytes not kept]\n" if dropped else ""
+        if not note:
+            return escape(bytes(self._first) + last)
+        return escape(bytes(self._first)) + note + escape(last)
 
 
 def escape(data: bytes) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,13 +40,6 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
         data.encode() if data else None,
     )
     _check(result, f"mount on {target}")
-
-
-def die_with_parent(parent: int) -> None:
-    """SIGKILL for this process when the thread that started it ends; exits at once if it already has."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit("the process that asked for this sandbox is gone")
 
 
 def enter_mount_namespace() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from loop.types import Limits, Outcome, OutputFile, SandboxResult, Usage
+
+GONE = "the process that asked for this sandbox is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +18,12 @@ class Order:
     """One run, as the supervisor needs to know it. Paths are absolute host paths.
 
     `copies` are small trees or files that are copied, `layers` are large trees that are shared; both map
-    an absolute path inside to its source. `parent` is the pid of the asking process.
+    an absolute path inside to its source. `parent` is the pid of the asking process, `seccomp` the filter in the
+    form that the backend takes, `devices` are device nodes that are shown under their own names, `libraries` maps
+    their drivers' files inside to those of the host.
     """
 
     parent: int
-    bwrap: str
     argv: tuple[str, ...]
     python: str
     copies: Mapping[str, str]
@@ -31,6 +35,9 @@ class Order:
     seccomp: str
     relay: str
     socket: str | None = None
+    bwrap: str = ""
+    devices: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -39,10 +46,13 @@ class Order:
     @classmethod
     def from_json(cls, line: bytes) -> Order:
         """The inverse of `to_json`."""
-        values = json.loads(line)
-        values |= {"limits": Limits(**values["limits"])}
-        values |= {"argv": tuple(values["argv"]), "outputs": tuple(values["outputs"])}
-        return cls(**values)
+        return cls.from_values(json.loads(line))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Order:
+        """The order whose `asdict` went through JSON."""
+        tuples = {name: tuple(values[name]) for name in ("argv", "outputs", "devices")}
+        return cls(**{**values, **tuples, "limits": Limits(**values["limits"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +90,14 @@ class Report:
             usage=Usage(**self.usage),
             outputs=tuple(OutputFile(**item) for item in self.outputs),
         )
+
+
+def open_asker(parent: int) -> int:
+    """A descriptor that becomes readable when the asking process ends; exits where it already has.
+
+    Stdin alone would not do: whatever the asking process forks meanwhile holds its other end open.
+    """
+    try:
+        return os.pidfd_open(parent)
+    except ProcessLookupError:
+        raise SystemExit(GONE) from None

@@ -42,13 +42,13 @@ def stage(order: Order, uid: int) -> dict[str, str]:
     for index, (target, handle) in enumerate(handles.items()):
         staged[target] = f"{base}/{index}"
         source = Path(f"/proc/self/fd/{handle}")
-        if target in order.copies and _is_small(source):
-            _copy(source, Path(staged[target]))
+        if target in order.copies and is_small(source):
+            copy_tree(source, Path(staged[target]))
         else:
             _share(handle, staged[target], f"{base}/empty")
     if socket is not None:
         staged["/run/relay.py"], staged["/run/llm.sock"] = f"{base}/relay", f"{base}/socket"
-        _copy(Path(f"/proc/self/fd/{relay}"), Path(staged["/run/relay.py"]))
+        copy_tree(Path(f"/proc/self/fd/{relay}"), Path(staged["/run/relay.py"]))
         _bind_socket(socket, staged["/run/llm.sock"], uid)
     staged["/out"] = f"{base}/out"
     _mount_out(order, staged["/out"], uid)
@@ -63,7 +63,8 @@ def _open(source: str) -> int:
         raise StagingError(f"{source} cannot be opened for the sandbox ({error.strerror}).") from error
 
 
-def _is_small(source: Path) -> bool:
+def is_small(source: Path) -> bool:
+    """Whether a file or tree is copied for each run (and not shared)."""
     if not source.is_dir():
         return source.stat().st_size <= COPY_LIMIT
     size = entries = 0
@@ -76,7 +77,7 @@ def _is_small(source: Path) -> bool:
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_tree(source: Path, target: Path) -> None:
     """A world-readable copy: links stay links, special files are refused, `NOT_COPIED` is left out."""
     if not source.is_dir():
         _copy_file(source, target)
@@ -90,7 +91,7 @@ def _copy(source: Path, target: Path) -> None:
             if entry.is_symlink():
                 inner.symlink_to(os.readlink(entry.path))
             elif entry.is_dir():
-                _copy(Path(entry.path), inner)
+                copy_tree(Path(entry.path), inner)
             else:
                 _copy_file(Path(entry.path), inner)
 

@@ -1,19 +1,25 @@
-"""Runs one sandbox and reports: `python -I -S supervisor.py`, an Order on stdin, a Report on stdout.
+"""Runs one sandbox and reports: an Order on stdin, a Report on stdout. `python -I -S supervisor.py --serve` waits and
+forks such a process for every run that is asked for (see spawner.py).
 
-A process of its own, because it changes its mount namespace, adopts orphans and must die with whoever asked:
-stdin stays open as long as the asking process lives, and the kernel kills this process with the thread that
-started it. Bubblewrap in turn dies with this process, and everything inside with bubblewrap.
+A process of its own, because it changes its mount namespace, adopts orphans and must end with whoever asked: it
+watches the asking process and its own stdin, and kills the sandbox when either ends. It does not let the kernel kill
+it with its parent: killed while bubblewrap sets up, it would leave bubblewrap's child waiting for ever. Should it be
+killed all the same, bubblewrap dies with it, everything inside with bubblewrap, and such a child is removed with its
+memory group by the next run.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import select
 import signal
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,34 +27,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loop.sandbox import watch
+from loop.sandbox import verdicts, watch
 from loop.sandbox.cgroup import MemoryGroup
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
 from loop.sandbox.logs import LogKeeper
 from loop.sandbox.namespaces import (
     PR_SET_CHILD_SUBREAPER,
-    die_with_parent,
     enter_mount_namespace,
     prctl,
 )
-from loop.sandbox.protocol import Order, Report
+from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
+from loop.sandbox.spawner import PID
 from loop.sandbox.staging import StagingError, stage
 from loop.types import Limits, Outcome, Usage
 
 POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
-SIGNAL_BASE = 128
-CPU_TOLERANCE = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What bubblewrap becomes before it starts: another uid, a member of a memory group (each where possible)."""
-
-    uid: int | None
-    group: MemoryGroup | None
 
 
 @dataclass
@@ -75,20 +71,91 @@ class Run:
 
     def facts(self) -> dict[str, int]:
         """What bubblewrap said of itself: child-pid, and exit-code at the end."""
-        said: dict[str, int] = {}
-        for line in self.status.splitlines():
-            said |= json.loads(line)
-        return said
+        return parse_status(self.status)
 
 
-def main() -> None:
-    """Reads the order, runs it, writes the report."""
+def parse_status(status: bytes) -> dict[str, int]:
+    """The numbers in bubblewrap's status lines. The first of a name counts and what is no number is passed over:
+    its first process shares a uid with the program, which may write here what it likes."""
+    said: dict[str, int] = {}
+    for line in status.splitlines():
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(values, dict):
+            said = {name: value for name, value in values.items() if type(value) is int} | said
+    return said
+
+
+def serve() -> None:
+    """Forks a supervisor for each request on the socket that is stdin, until its other end or its owner is gone."""
+    channel = socket.socket(fileno=os.dup(0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()  # a collection in a fork would copy every page that it only looks at
+    poll, owner = select.poll(), open_asker(os.getppid())
+    for descriptor in (channel.fileno(), owner):
+        poll.register(descriptor, select.POLLIN)
+    standby = _fork_standby((channel.fileno(), owner))
+    while owner not in {descriptor for descriptor, _ in poll.poll()}:
+        request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
+        if not request:
+            return
+        pid, ready = standby
+        socket.send_fds(ready, [b"r"], descriptors)
+        ready.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.send(PID.pack(pid))
+        standby = _fork_standby((channel.fileno(), owner))
+
+
+def _fork_standby(not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
+    """A supervisor that makes itself ready and waits: its pid, and the socket on which it takes its descriptors."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        for descriptor in not_its:
+            os.close(descriptor)
+        _supervise(theirs)
+    theirs.close()
+    return pid, ours
+
+
+def _supervise(ready: socket.socket) -> None:
+    """In the forked child: one run on its own stdin, stdout and stderr. Never returns."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        group = MemoryGroup.enter_new()
+        request, descriptors, _, _ = socket.recv_fds(ready, 1, 3)
+        ready.close()
+        if not request:
+            os._exit(0)  # nobody wanted this one
+        for target, source in enumerate(descriptors):
+            os.dup2(source, target)
+            os.close(source)
+        main(group)
+        code = 0
+    except SystemExit as stopped:
+        print(stopped, file=sys.stderr)
+    except BaseException:  # the end of this process: its trace is what the asker is told
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main(group: MemoryGroup | None) -> None:
+    """Reads the order, runs it, writes the report. `group` is the memory group that this process is in."""
     for descriptor in (STARTED_FD, STATUS_FD, SECCOMP_FD):
         os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), descriptor, inheritable=False)
     order = Order.from_json(sys.stdin.buffer.readline())
-    die_with_parent(order.parent)
+    asker = open_asker(order.parent)
     try:
-        report = carry_out(order)
+        report = carry_out(order, asker, group)
     except (StagingError, NoFreeSlot) as error:
         report = Report(error=str(error))
     except OSError as error:
@@ -97,26 +164,28 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def carry_out(order: Order) -> Report:
+def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
     """One whole run: namespace, stage, bubblewrap, watch, kill, collect."""
     root = os.geteuid() == 0
     uid = take_uid() if root else 0
     enter_mount_namespace()
-    die_with_parent(order.parent)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     target = os.open(order.collect_to, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     staged = stage(order, uid)
     present = frozenset(path for path in OPTIONAL_PATHS if Path(path).exists())
-    identity = Identity(uid if root else None, MemoryGroup.create(order.limits))
-    with _launched(order, build_command(order, staged, present), identity) as run:
-        _watch(run)
+    if any(Path(order.layers.get("/python", os.devnull), "lib").glob("libpython*.so*")):
+        present |= {"/python/lib"}
+    if group is not None:
+        group.limit(order.limits)
+    with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+        _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
-        if run.stop is None and identity.group is not None and identity.group.killed():
-            run.stop = (Outcome.LIMIT, _memory_sentence(order.limits))
+        if run.stop is None and group is not None and group.killed():
+            run.stop = verdicts.memory(order.limits)
     if not started and run.stop is None:
         return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
-    outcome, reason, code = _judge(run, usage)
+    outcome, reason, code = _verdict(run, usage)
     outputs = []
     try:
         outputs = collect(Path(staged["/out"]), order.outputs, target, order.limits.file_mib * MIB)
@@ -134,13 +203,13 @@ def carry_out(order: Order) -> Report:
 
 
 @contextmanager
-def _launched(order: Order, command: list[str], identity: Identity) -> Iterator[Run]:
+def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run]:
     """Starts bubblewrap with its pipes. Whatever happens, nothing of it is left alive afterwards."""
     seccomp = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
     pipes = {name: os.pipe() for name in ("log", "status", "started")}
     bwrap = os.fork()
     if bwrap == 0:
-        _become_bwrap(order.limits, command, identity, {
+        _become_bwrap(order.limits, command, uid, {
             1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
             STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
         })  # fmt: skip
@@ -157,12 +226,10 @@ def _launched(order: Order, command: list[str], identity: Identity) -> Iterator[
         _kill(run)
         for read_end in ends:
             os.close(read_end)
-        if identity.group is not None:
-            identity.group.remove()
 
 
 def _become_bwrap(
-    limits: Limits, command: list[str], identity: Identity, descriptors: Mapping[int, int]
+    limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
 ) -> None:
     """In the forked child: limits, uid, descriptors, exec. Never returns."""
     try:
@@ -177,12 +244,13 @@ def _become_bwrap(
         ):
             resource.setrlimit(kind, (value, value))
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-        if identity.group is not None:
-            identity.group.enter()
-        if identity.uid is not None:
+        Path("/proc/self/oom_score_adj").write_text(
+            "1000"
+        )  # of the group, the kernel kills the program first
+        if uid is not None:
             os.setgroups([])
-            os.setresgid(identity.uid, identity.uid, identity.uid)
-            os.setresuid(identity.uid, identity.uid, identity.uid)
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
         os.execve(command[0], command, {})
     except (OSError, ValueError) as error:
         os.write(2, f"{command[0]} could not be started: {error}".encode())
@@ -190,11 +258,11 @@ def _become_bwrap(
         os._exit(126)
 
 
-def _watch(run: Run) -> None:
+def _watch(run: Run, asker: int) -> None:
     """Returns when the program has ended or must be stopped (then `run.stop` says why)."""
     poll = select.poll()
     ended = os.pidfd_open(run.bwrap)
-    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno()):
+    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno(), asker):
         poll.register(descriptor, select.POLLIN)
     looked = 0.0
     while run.stop is None:
@@ -202,8 +270,8 @@ def _watch(run: Run) -> None:
         for descriptor in ready & {run.log_pipe, run.status_pipe}:
             if not _read(run, descriptor):
                 poll.unregister(descriptor)
-        if sys.stdin.fileno() in ready:
-            raise SystemExit("the process that asked for this sandbox is gone")
+        if ready & {sys.stdin.fileno(), asker}:
+            raise SystemExit(GONE)
         if ended in ready:
             break
         if run.wall_s() - looked >= POLL_S:
@@ -222,10 +290,7 @@ def _read(run: Run, descriptor: int) -> bool:
     else:
         run.log.feed(data)
         if run.log.total > run.order.limits.log_kill_mib * MIB:
-            run.stop = (
-                Outcome.LIMIT,
-                f"The program wrote more than {run.order.limits.log_kill_mib} MiB to its log.",
-            )
+            run.stop = verdicts.log(run.order.limits)
     return bool(data)
 
 
@@ -233,42 +298,33 @@ def _look(run: Run) -> None:
     """Takes one sample and decides whether a limit is passed."""
     limits = run.order.limits
     if run.wall_s() > limits.wall_s:
-        run.stop = (Outcome.TIMEOUT, f"The program was stopped after {limits.wall_s:g} s of wall time.")
+        run.stop = verdicts.wall(limits)
     if run.init is None:
         return
     memory = _sample(run)
     if run.stop is not None:
         return
     if memory > limits.memory_mib:
-        run.stop = (Outcome.LIMIT, _memory_sentence(limits))
+        run.stop = verdicts.memory(limits)
     elif run.cpu_s > limits.cpu_s:
-        run.stop = (Outcome.LIMIT, _cpu_sentence(limits))
-    elif watch.scratch_inodes(run.init) > watch.SCRATCH_INODES:
-        run.stop = (
-            Outcome.LIMIT,
-            f"The program made more than {watch.SCRATCH_INODES} files in its scratch space.",
-        )
+        run.stop = verdicts.processor(limits)
+    elif watch.scratch_inodes(f"/proc/{run.init}/root") > watch.SCRATCH_INODES:
+        run.stop = verdicts.inodes(watch.SCRATCH_INODES)
 
 
 def _sample(run: Run) -> float:
     """Notes what the tree uses now; the memory in MiB, exact where the cheap sum is over the limit."""
     assert run.init is not None
-    seen = watch.sample(run.init)
-    run.tasks, run.cpu_s = max(run.tasks, seen.tasks), max(run.cpu_s, seen.cpu_s)
+    pids = watch.tree(run.init)
+    seen = watch.sample(pids)
+    # The namespace's first process is bubblewrap's own and no task of the program.
+    run.tasks, run.cpu_s = max(run.tasks, seen.tasks - 1), max(run.cpu_s, seen.cpu_s)
     memory: float | None = seen.memory_mib
     if seen.memory_mib > run.order.limits.memory_mib:
-        memory = watch.exact_memory_mib(run.init)
+        memory = watch.exact_memory_mib(pids)
     memory = seen.memory_mib if memory is None else memory
     run.peak_mib = max(run.peak_mib, memory)
     return memory
-
-
-def _memory_sentence(limits: Limits) -> str:
-    return f"The program used more than {limits.memory_mib} MiB of memory."
-
-
-def _cpu_sentence(limits: Limits) -> str:
-    return f"The program used more than {limits.cpu_s} s of processor time."
 
 
 def _kill(run: Run) -> Usage:
@@ -296,25 +352,11 @@ def _kill(run: Run) -> Usage:
     return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
 
 
-def _judge(run: Run, usage: Usage) -> tuple[Outcome, str, int | None]:
-    """Outcome, reason and exit code of a program that was really started."""
+def _verdict(run: Run, usage: Usage) -> verdicts.Verdict:
     if run.stop is not None:
         return (*run.stop, None)
-    code = run.facts().get("exit-code")
-    if code == 0:
-        return Outcome.OK, "", 0
-    if code is None:
-        return Outcome.HARNESS_FAILED, "The program's sandbox was killed from inside.", None
-    if code <= SIGNAL_BASE:
-        return Outcome.HARNESS_FAILED, f"The program ended with exit status {code}.", code
-    if (usage.cpu_s or 0.0) >= CPU_TOLERANCE * run.order.limits.cpu_s and code - SIGNAL_BASE in {
-        signal.SIGXCPU,
-        signal.SIGKILL,
-    }:
-        return Outcome.LIMIT, _cpu_sentence(run.order.limits), code
-    name = signal.strsignal(code - SIGNAL_BASE) or "unknown"
-    return Outcome.HARNESS_FAILED, f"The program ended by signal {code - SIGNAL_BASE} ({name}).", code
+    return verdicts.of_exit(run.facts().get("exit-code"), usage.cpu_s or 0.0, run.order.limits)
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,8 @@ SCRATCH_INODES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a process tree: threads of all processes, resident MiB (shared pages counted for each
-    process that has them), processor seconds including reaped children."""
+    """One look at some processes: threads of all, resident MiB (shared pages counted for each process that
+    has them), processor seconds including reaped children."""
 
     tasks: int
     memory_mib: float
@@ -45,10 +45,16 @@ def children(pid: int) -> Iterator[int]:
             continue
 
 
-def sample(root: int) -> Sample:
-    """Sums over the tree under `root` (a namespace's first process, which is not counted as a task)."""
-    tasks, pages, ticks = -1, 0, 0
-    for pid in tree(root):
+def others() -> list[int]:
+    """The pids of all processes but this one: for the first process of a pid namespace."""
+    found = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def sample(pids: Iterable[int]) -> Sample:
+    """Sums over those of the processes that are alive."""
+    tasks, pages, ticks = 0, 0, 0
+    for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
@@ -56,13 +62,13 @@ def sample(root: int) -> Sample:
         ticks += sum(map(int, fields[11:15]))
         tasks += int(fields[17])
         pages += int(fields[21])
-    return Sample(max(tasks, 0), pages * PAGE_MIB, ticks * TICK_S)
+    return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S)
 
 
-def exact_memory_mib(root: int) -> float | None:
-    """Proportional resident MiB of the tree: a page shared by n processes counts once. None if unreadable."""
+def exact_memory_mib(pids: Iterable[int]) -> float | None:
+    """Proportional resident MiB of the processes: a page shared by n counts once. None if unreadable."""
     total = 0
-    for pid in tree(root):
+    for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except PermissionError:
@@ -73,12 +79,12 @@ def exact_memory_mib(root: int) -> float | None:
     return total / 1024
 
 
-def scratch_inodes(root: int) -> int:
-    """Files and folders in the sandbox's /scratch and /dev/shm together; 0 once the sandbox is gone."""
+def scratch_inodes(root: str) -> int:
+    """Files and folders in /scratch and /dev/shm together below `root` ("" or "/proc/PID/root"); 0 once it is gone."""
     used = 0
     for folder in ("scratch", "dev/shm"):
         try:
-            status = os.statvfs(f"/proc/{root}/root/{folder}")
+            status = os.statvfs(f"{root}/{folder}")
         except OSError:
             continue
         used += status.f_files - status.f_ffree

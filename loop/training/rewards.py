@@ -17,7 +17,6 @@ from types import TracebackType
 
 from loop.errors import LoopError, TrainingError
 from loop.sandbox.base import SandboxBackend
-from loop.sandbox.bwrap import python_inside
 from loop.training.reward_wire import LineSocket, parse_rewards
 from loop.types import Limits, Mount, SandboxSpec
 
@@ -94,7 +93,7 @@ class RewardServer:
 
     def _run_sandbox(self) -> None:
         source = self._source
-        python = "/venv/bin/python" if source.runtime else python_inside()
+        python = "/venv/bin/python" if source.runtime else self._backend.python
         spec = SandboxSpec(
             argv=(python, "-I", "/driver/reward_program.py"),
             mounts=(

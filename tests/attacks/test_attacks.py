@@ -139,7 +139,7 @@ def commons() -> Iterator[Path]:
         folder.chmod(0o755)
         ignore = shutil.ignore_patterns("__pycache__")
         (folder / "code" / "loop").mkdir(parents=True)
-        for part in ("__init__.py", "types.py", "errors.py"):
+        for part in ("__init__.py", "types.py", "errors.py", "scratch.py", "processes.py"):
             shutil.copyfile(REPO / "loop" / part, folder / "code" / "loop" / part)
         shutil.copytree(REPO / "loop" / "sandbox", folder / "code" / "loop" / "sandbox", ignore=ignore)
         yield folder

@@ -41,6 +41,10 @@ def test_a_campaign_improves_the_harness_and_ends_with_a_proposal(service: Servi
         "comparison", "public", "attribution", "ledger", "cost", "decision", "not_tested", "diff", "detectors",
     }  # fmt: skip
     assert "waits for review" in campaign.status_reason
+    hidden = json.loads(bytes(proposal.evidence.get(name="comparison").body))["sandbox"]
+    public = Rollout.objects.filter(campaign=campaign, score__isnull=False)[0].provenance
+    assert hidden == {"backend": public["backend"], "ok": True, **public["sandbox"]}
+    assert {"kernel", "boundary", "worker", "memory", "seccomp"} <= public["sandbox"].keys()
 
 
 def test_no_generation_builds_on_a_worse_one(service: Service) -> None:

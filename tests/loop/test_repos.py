@@ -10,7 +10,7 @@ import pytest
 
 from governance.digests import tree_digest
 from loop.errors import HarnessError, TaskError
-from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree, with_edits, write_tree
+from loop.repos import CommitNote, HarnessRepo, digest_of, edited, read_tree, write_tree
 from loop.store import Store
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -55,18 +55,18 @@ def test_a_link_in_a_harness_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["../up.py", "/abs.py", "a//b.py", ".git/config", "a/../b.py"])
 def test_an_edit_cannot_leave_the_tree(path: str) -> None:
-    with pytest.raises(HarnessError, match="not allowed"):
-        with_edits(TREE, {path: "x"})
+    with pytest.raises(HarnessError, match="leaves the harness tree or is hidden"):
+        edited(TREE, {path: "x"})
 
 
 def test_an_edit_cannot_remove_main() -> None:
     with pytest.raises(HarnessError, match=r"no main\.py"):
-        with_edits(TREE, {"main.py": None})
+        edited(TREE, {"main.py": None})
 
 
 def test_an_edit_keeps_the_mode_and_removes_what_it_names() -> None:
-    edited = with_edits(TREE, {"bin/run.sh": "#!/bin/bash\n", "prompts/a.md": None})
-    assert edited == {"main.py": TREE["main.py"], "bin/run.sh": ("exec", b"#!/bin/bash\n")}
+    made = edited(TREE, {"bin/run.sh": "#!/bin/bash\n", "prompts/a.md": None})
+    assert made == {"main.py": TREE["main.py"], "bin/run.sh": ("exec", b"#!/bin/bash\n")}
 
 
 def test_an_unknown_commit_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_unknown_commit_is_refused_with_the_remedy(tmp_path: Path) -> None:
 def test_the_live_branch_moves_by_compare_and_swap(tmp_path: Path) -> None:
     repo = HarnessRepo(tmp_path / "r.git")
     first = repo.commit(TREE, None, NOTE, "b")
-    second = repo.commit(with_edits(TREE, {"main.py": "print(2)\n"}), first, NOTE, "b")
+    second = repo.commit(edited(TREE, {"main.py": "print(2)\n"}), first, NOTE, "b")
     repo.move_live(first, "")
     with pytest.raises(git.GitCommandError):
         repo.move_live(second, second)

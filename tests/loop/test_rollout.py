@@ -19,9 +19,11 @@ from pytest_django.fixtures import Settings
 from loop.catalog import load_task
 from loop.errors import ProviderError
 from loop.gateway import GatewayLimits, Upstream
+from loop.harness_tree import LIMITS
 from loop.management.commands.rollout import Command
-from loop.rollout import MAX_HARNESS_FILES, RolloutReport, RolloutRequest, run_rollout
+from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.runtimes import ensure_runtime
+from loop.sandbox import chosen_name
 from loop.sandbox.fake import FakeBackend, FakeRun
 from loop.scoring import Evaluation
 from loop.types import Outcome
@@ -29,7 +31,7 @@ from tests.loop.fake_providers import Fault, Say, fake_provider
 from tests.loop.tiny_task import IDS, SEED, TASK_TOML, write_task, write_tree
 
 REPO = Path(__file__).resolve().parents[2]
-KEYS = {"outcome", "reason", "score", "metrics", "items", "log_tail", "usage", "outputs"}
+KEYS = {"outcome", "reason", "score", "metrics", "items", "log_tail", "usage", "outputs", "sandbox"}
 USAGE_KEYS = {"wall_s", "cpu_s", "peak_mib", "processes", "model_calls", "tokens", "cost_usd"}
 
 
@@ -59,7 +61,10 @@ def test_an_honest_harness_is_scored(roll: Roller, tmp_path: Path) -> None:
     report = roll(SEED)
     assert (report.outcome, report.reason) == (Outcome.OK, "")
     assert report.score is not None and report.score.value == 0.75
-    assert report.probe.ok and report.probe.backend == "bwrap"
+    assert report.probe.ok and report.probe.backend == chosen_name()
+    told = report.to_json()["sandbox"]
+    assert (told["backend"], told["ok"]) == (chosen_name(), True)
+    assert {"kernel", "boundary", "worker", "memory", "seccomp"} <= told.keys()
     assert [file.name for file in report.outputs] == ["predictions.jsonl"]
     assert (tmp_path / "work" / "outputs" / "predictions.jsonl").stat().st_size == report.outputs[0].size
 
@@ -123,8 +128,8 @@ def test_a_harness_with_a_linked_main_py_or_a_fifo_fails(roll: Roller, tmp_path:
 
 
 def test_a_harness_of_too_many_files_fails(roll: Roller, tmp_path: Path) -> None:
-    write_tree(tmp_path / "harness", {f"f{index}": "" for index in range(MAX_HARNESS_FILES)})
-    assert f"at most {MAX_HARNESS_FILES} files" in roll(SEED).reason
+    write_tree(tmp_path / "harness", {f"f{index}": "" for index in range(LIMITS.files)})
+    assert f"may have {LIMITS.files} files" in roll(SEED).reason
 
 
 def test_a_sandbox_that_breaks_is_an_outage_and_not_a_result(roll: Roller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 
 from loop.errors import SandboxError
 from loop.sandbox import get_backend
-from loop.sandbox.bwrap import python_inside
 from loop.types import Mount, SandboxSpec
+from tests.loop.sandboxes import runnable
 
 REPO = Path(__file__).resolve().parents[2]
 PROGRAM = "/harness/main.py"
@@ -24,21 +25,22 @@ CALLER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from loop.sandbox import cgroup, get_backend
-from loop.sandbox.bwrap import python_inside
+from loop.sandbox import get_backend
 from loop.types import Mount, SandboxSpec
-folder = Path(sys.argv[2])
+folder, backend, marker = Path(sys.argv[2]), get_backend(sys.argv[3]), sys.argv[4]
+argv = (backend.python, "-I", "/harness/main.py", marker)
 print("ready", flush=True)
-get_backend().run(SandboxSpec((python_inside(), "-I", "/harness/main.py"), (Mount(folder, "/harness"),), ()), folder)
+backend.run(SandboxSpec(argv, (Mount(folder, "/harness"),), ()), folder)
 """
 
 
-def processes_with(marker: str) -> list[int]:
-    """The pids of all processes on this machine whose command line holds `marker`."""
+def processes_with(marker: str, program: str = "") -> list[int]:
+    """The pids of all processes on this machine whose command line holds `marker` and begins with `program`."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
+            line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if marker.encode() in line and line.startswith(program.encode()):
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -47,12 +49,15 @@ def processes_with(marker: str) -> list[int]:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
 
 
-def test_kill_9_of_the_caller_leaves_no_survivor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", runnable())
+def test_kill_9_of_the_caller_leaves_no_survivor(backend: str, tmp_path: Path) -> None:
     marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
     (tmp_path / "main.py").write_text(
         f"import os, signal, subprocess, time\n"
@@ -62,7 +67,7 @@ def test_kill_9_of_the_caller_leaves_no_survivor(tmp_path: Path) -> None:
         f"time.sleep(60)\n"
     )
     caller = subprocess.Popen(
-        [sys.executable, "-c", CALLER, str(REPO), str(tmp_path)], stdout=subprocess.PIPE
+        [sys.executable, "-c", CALLER, str(REPO), str(tmp_path), backend, "-"], stdout=subprocess.PIPE
     )
     assert wait_until(lambda: bool(processes_with(marker)))
     caller.send_signal(signal.SIGKILL)
@@ -70,21 +75,47 @@ def test_kill_9_of_the_caller_leaves_no_survivor(tmp_path: Path) -> None:
     assert wait_until(lambda: not processes_with(marker), 5)
 
 
-def test_kill_9_of_the_supervisor_leaves_no_survivor_and_is_an_outage(tmp_path: Path) -> None:
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+
+
+def supervisor_of(pid: int) -> int:
+    """The supervisor above a process in bubblewrap; for one in a container, whose parent is the engine, our own."""
+    while pid > 1:
+        if pid in processes_with("sandbox/supervisor.py"):
+            return pid
+        pid = parent_of(pid)
+    return next(each for each in processes_with("container/supervisor.py") if parent_of(each) == os.getpid())
+
+
+@pytest.mark.parametrize("backend", runnable())
+def test_kill_9_of_the_supervisor_leaves_no_survivor_and_is_an_outage(backend: str, tmp_path: Path) -> None:
     marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
     source = f"import subprocess\nsubprocess.run(['/bin/sh', '-c', 'sleep 60; : {marker}'])"
     (tmp_path / "main.py").write_text(source)
-    spec = SandboxSpec((python_inside(), "-I", PROGRAM), (Mount(tmp_path, "/harness"),), ())
+    spec = SandboxSpec((get_backend(backend).python, "-I", PROGRAM), (Mount(tmp_path, "/harness"),), ())
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(get_backend().run, spec, tmp_path)
+        running = pool.submit(get_backend(backend).run, spec, tmp_path)
         assert wait_until(lambda: bool(processes_with(marker)))
-        mine = Path(f"/proc/{os.getpid()}/task")
-        children = [pid for task in mine.iterdir() for pid in (task / "children").read_text().split()]
-        supervisors = [
-            pid for pid in children if b"supervisor.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        for pid in supervisors:
-            os.kill(int(pid), signal.SIGKILL)
+        os.kill(supervisor_of(processes_with(marker)[0]), signal.SIGKILL)
         with pytest.raises(SandboxError, match="supervisor failed"):
             running.result(10)
+    assert wait_until(lambda: not processes_with(marker), 5)
+
+
+@pytest.mark.parametrize("attempt", range(6))
+def test_kill_9_of_the_caller_while_bubblewrap_sets_up_leaves_no_survivor(
+    attempt: int, tmp_path: Path
+) -> None:
+    marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
+    (tmp_path / "main.py").write_text("import time; time.sleep(60)")
+    caller = subprocess.Popen(
+        [sys.executable, "-c", CALLER, str(REPO), str(tmp_path), "bwrap", marker], stdout=subprocess.PIPE
+    )
+    # Bubblewrap's own command line has the marker long before the program runs.
+    bubblewrap = shutil.which("bwrap") or ""
+    seen = wait_until(lambda: bool(processes_with(marker, bubblewrap)))
+    caller.send_signal(signal.SIGKILL)
+    caller.communicate()
+    assert seen
     assert wait_until(lambda: not processes_with(marker), 5)

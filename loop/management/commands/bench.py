@@ -51,9 +51,10 @@ def _levers(options: dict[str, Any]) -> Found:
 
 
 def _sandbox(options: dict[str, Any]) -> Found:
-    found = bench_sandbox(options["rounds"])
-    text = f"bare {found['bare_s'] * 1000:.1f} ms, sandboxed {found['sandboxed_s'] * 1000:.1f} ms, "
-    return Found(found, f"{text}ratio {found['ratio']:.2f}")
+    figures = bench_sandbox(options["rounds"])
+    broken = [f"The bound on {figure.name} does not hold." for figure in figures if not figure.holds]
+    data = {"figures": [figure.as_json() for figure in figures]}
+    return Found(data, "\n".join(figure.line() for figure in figures), " ".join(broken))
 
 
 def _gateway(options: dict[str, Any]) -> Found:

@@ -1,15 +1,18 @@
 """Writes the seccomp filters next to this file: `python -m loop.sandbox.seccomp.generate`.
 
-The filters are classic BPF programs for one architecture each. Everything is allowed except what is listed
-here: the harness shares the host's kernel, and these calls are either ways out of the sandbox, ways around
-its limits, or kernel surface that no agent program needs.
+The filters are classic BPF programs for one architecture each, and the same as profiles for container engines.
+Everything is allowed except what is listed here: the harness shares the host's kernel, and these calls are either
+ways out of the sandbox, ways around its limits, or kernel surface that no agent program needs.
 """
 
 from __future__ import annotations
 
+import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
 ALLOW = 0x7FFF0000
@@ -25,6 +28,7 @@ TERMINAL_INJECTION = (0x5412, 0x541C)
 SOCKET_FAMILIES = (1, 2, 10)
 AF_UNIX = 1
 X32_BIT = 0x40000000
+LOW_WORD = 0xFFFFFFFF
 
 DENIED = {
     "x86_64": {
@@ -55,6 +59,7 @@ DENIED = {
     },
 }  # fmt: skip
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+SCMP_ARCH = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 CHECKED = {
     "x86_64": {"ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "clone3": 435},
     "aarch64": {"ioctl": 29, "socket": 198, "socketpair": 199, "clone": 220, "clone3": 435},
@@ -133,12 +138,52 @@ def build(arch: str) -> bytes:
     return program.assemble()
 
 
+def profile(arch: str) -> bytes:
+    """The same filter for a container engine: a seccomp profile in JSON.
+
+    An engine compares 64-bit arguments while the kernel looks at 32, so what is denied by value is masked, and the
+    allowed socket families are the gaps between denied ranges.
+    """
+    denied = list(DENIED[arch])
+    rules: list[dict[str, Any]] = [
+        _rule(denied, EPERM),
+        _rule(["clone3"], ENOSYS),
+        *(_rule(["clone"], EPERM, _masked(0, flag, flag)) for flag in _bits(CLONE_NEW_ANY)),
+        *(_rule(["ioctl"], EPERM, _masked(1, LOW_WORD, request)) for request in TERMINAL_INJECTION),
+        *(_rule(["socket"], EAFNOSUPPORT, rule) for rule in _outside(SOCKET_FAMILIES)),
+        _rule(["socketpair"], EPERM, {"index": 0, "value": AF_UNIX, "valueTwo": 0, "op": "SCMP_CMP_NE"}),
+    ]
+    content = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [SCMP_ARCH[arch]], "syscalls": rules}
+    return json.dumps(content, indent=1).encode() + b"\n"
+
+
+def _rule(names: list[str], error: int, argument: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    rule: dict[str, Any] = {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": error}
+    return rule | ({"args": [dict(argument)]} if argument else {})
+
+
+def _masked(index: int, mask: int, value: int) -> dict[str, Any]:
+    return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+
+
+def _bits(word: int) -> list[int]:
+    return [1 << bit for bit in range(32) if word & 1 << bit]
+
+
+def _outside(allowed: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Conditions that together hold for every first argument but the allowed ones."""
+    gaps = [value for value in range(max(allowed)) if value not in allowed]
+    found = [{"index": 0, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"} for value in gaps]
+    return [*found, {"index": 0, "value": max(allowed), "valueTwo": 0, "op": "SCMP_CMP_GT"}]
+
+
 def main() -> None:
-    """Writes <arch>.bpf for every known architecture."""
+    """Writes both forms for every known architecture."""
     for arch in DENIED:
-        target = Path(__file__).with_name(f"{arch}.bpf")
-        target.write_bytes(build(arch))
-        print(f"{target.name}: {target.stat().st_size} bytes")
+        for name, data in ((f"{arch}.bpf", build(arch)), (f"container-{arch}.json", profile(arch))):
+            target = Path(__file__).with_name(name)
+            target.write_bytes(data)
+            print(f"{name}: {len(data)} bytes")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import pytest
 
 from loop.agents.failures import count_failures
 from loop.agents.settings_file import Scalar, parse_settings, write_values
-from loop.agents.tree import MAX_FILE_BYTES, changes, check_path, check_tree, with_edits
+from loop.agents.tree import changes, check_texts
 from loop.errors import HarnessError
+from loop.harness_tree import LIMITS, check_path, with_edits
 from loop.types import ModelCall
 from tests.loop.agents.samples import HARNESS, MAIN, SETTINGS
 
@@ -104,11 +105,11 @@ def test_edits_and_changes_are_each_others_inverse() -> None:
         ({"main.py": MAIN, "lib.py": "x ="}, "lib.py is not valid Python"),
         ({"main.py": MAIN, "x.txt": "a\0b"}, "NUL"),
         ({"main.py": MAIN, "x.txt": "\ud800"}, "not Unicode"),
-        ({"main.py": MAIN, "x.txt": "a" * (MAX_FILE_BYTES + 1)}, "may have"),
-        ({"main.py": MAIN, **{f"f{number}.txt": "" for number in range(64)}}, "65 files"),
+        ({"main.py": MAIN, "x.txt": "a" * (LIMITS.file_bytes + 1)}, "may have"),
+        ({"main.py": MAIN, **{f"f{number}.txt": "" for number in range(LIMITS.files)}}, "501 files"),
         (
-            {"main.py": MAIN, **{f"f{number}.txt": "a" * MAX_FILE_BYTES for number in range(5)}},
-            "bytes; it may",
+            {"main.py": MAIN, **{f"f{number}.txt": "a" * LIMITS.file_bytes for number in range(20)}},
+            "21 files, 5 MiB",
         ),
         ({"main.py": MAIN, "settings.toml": "[a"}, "not valid TOML"),
         ({"main.py": MAIN, "../x": ""}, "leaves the harness"),
@@ -116,7 +117,7 @@ def test_edits_and_changes_are_each_others_inverse() -> None:
 )
 def test_a_tree_that_is_no_harness_is_refused(files: dict[str, str], words: str) -> None:
     with pytest.raises(HarnessError, match=words):
-        check_tree(files)
+        check_texts(files)
 
 
 def call(item: str | None, status: int = 200, finish: str = "stop") -> ModelCall:

@@ -1,0 +1,115 @@
+"""What is bubblewrap's alone: its probe, its refusals, its memory group, its uids."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loop.errors import SandboxError
+from loop.sandbox import cgroup, get_backend
+from loop.sandbox.bwrap import BwrapBackend, python_inside
+from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec
+from tests.loop.sandboxes import PROGRAM
+
+Runner = Callable[..., SandboxResult]
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Callable[..., SandboxResult]:
+    """Runs a piece of Python source in bubblewrap; a.txt is collected."""
+    backend = get_backend("bwrap")
+
+    def run(source: str, spec: dict[str, Any] | None = None, **limits: Any) -> SandboxResult:
+        harness, out = tmp_path / "harness", tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        harness.mkdir(exist_ok=True)
+        out.mkdir()
+        (harness / "main.py").write_text(source)
+        chosen: dict[str, Any] = {
+            "argv": (backend.python, "-I", PROGRAM),
+            "mounts": (Mount(harness, "/harness"),),
+            "outputs": ("a.txt",),
+            "limits": Limits(**({"wall_s": 10} | limits)),
+        }
+        return backend.run(SandboxSpec(**(chosen | (spec or {}))), out)
+
+    return run
+
+
+def test_the_probe_says_what_is_guaranteed() -> None:
+    probe = BwrapBackend().probe()
+    assert probe.ok
+    assert set(probe.facts) >= {"version", "kernel", "boundary", "worker", "memory", "host_paths"}
+
+
+def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    probe = BwrapBackend().probe()
+    assert not probe.ok
+    assert "apt install bubblewrap" in probe.detail
+    with pytest.raises(SandboxError, match="apt install bubblewrap"):
+        BwrapBackend().run(SandboxSpec(("/usr/bin/true",), (), ()), tmp_path)
+
+
+def test_a_bubblewrap_that_cannot_set_up_is_an_outage_and_not_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder) / "bwrap"
+        broken.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2; exit 1\n")
+        for path in (broken, broken.parent):
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        probe = BwrapBackend().probe()
+    assert not probe.ok
+    assert "setting up uid map" in probe.detail
+    assert "AppArmor" in probe.detail
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    with pytest.raises(SandboxError, match="no sandbox backend named docker"):
+        get_backend("docker")
+
+
+def test_memory_that_a_watchdog_cannot_see_in_time_is_held_by_a_control_group(real: Runner) -> None:
+    version = cgroup.available()
+    assert ("hard" in BwrapBackend().probe().facts["memory"]) == (version is not None)
+    if version is None:
+        return  # an ordinary user's worker: the watchdog alone, as the probe says
+    source = "import mmap\nm = mmap.mmap(-1, 600 << 20)\nfor at in range(0, 600 << 20, 4096): m[at] = 1\n"
+    result = real(source, memory_mib=64, scratch_mib=16, shm_mib=16, out_mib=16)
+    assert result.outcome is Outcome.LIMIT
+    assert result.usage.peak_mib is not None and result.usage.peak_mib < 64 + 3 * 16 + 8
+    base = cgroup.VERSION_1 if version == 1 else cgroup.VERSION_2
+    dead = [path for path in base.glob(f"{cgroup.PREFIX}*") if not Path("/proc", path.name[5:]).exists()]
+    assert not [path for path in dead if _holds_a_process(path)]
+
+
+def test_two_runs_at_once_have_different_uids_and_both_end_well(real: Runner, tmp_path: Path) -> None:
+    source = "import re, time; time.sleep(.5); print(re.findall('uid=[0-9]+', open('/proc/self/mountinfo').read()))"
+
+    def one(index: int) -> SandboxResult:
+        folder = tmp_path / str(index)
+        (folder / "out").mkdir(parents=True)
+        (folder / "main.py").write_text(source)
+        spec = SandboxSpec((python_inside(), "-I", PROGRAM), (Mount(folder, "/harness"),), ())
+        return get_backend("bwrap").run(spec, folder / "out")
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(one, range(2)))
+    assert [result.outcome for result in results] == [Outcome.OK, Outcome.OK]
+    assert len({result.log_tail for result in results}) == (2 if os.geteuid() == 0 else 1)
+
+
+def _holds_a_process(group: Path) -> bool:
+    try:
+        return bool((group / "cgroup.procs").read_text())
+    except OSError:  # a neighbour's run has just removed it
+        return False
