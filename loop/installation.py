@@ -23,6 +23,7 @@ from governance.actors import Actor
 from governance.digests import file_list, json_digest, sha256_hex, tree_digest
 from governance.models import Release, Task, Version
 from governance.pointers import current
+from loop import honeytokens
 from loop.catalog import TaskSpec, load_task
 from loop.preparation import prepared_data
 from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree
@@ -155,9 +156,10 @@ def _store_parts(folder: Path, data: Path, spec: TaskSpec) -> Parts:
     evaluator = {
         "code": artifacts.put(folder / "evaluator"),
         "runtime": ensure_runtime(_lock_file(folder / "evaluator"), runtimes).digest,
-        "labels": store(LABELS).put(data / "labels"),
+        "labels": _store_labels(data / "labels"),
         "hidden_commitment": _store_hidden(data / "hidden"),
     }
+    honeytokens.plant_decoys()
     return Parts(_store_folder(folder), artifacts.put(data / "public"), binding, evaluator)
 
 
@@ -175,6 +177,12 @@ def _store_folder(folder: Path) -> str:
         return store(ARTIFACTS).put(copy)
 
 
+def _store_labels(labels: Path) -> str:
+    """Put the public labels away with a honeytoken beside them."""
+    with honeytokens.planted(labels, honeytokens.PUBLIC_LABELS) as copy:
+        return store(LABELS).put(copy)
+
+
 def _store_hidden(hidden: Path) -> str:
     """Put the hidden set away with a random salt, so that its digest commits to it without giving it away."""
     hidden_store = store(HIDDEN)
@@ -186,6 +194,7 @@ def _store_hidden(hidden: Path) -> str:
         copy = Path(scratch) / "hidden"
         shutil.copytree(hidden, copy)
         (copy / "salt").write_text(secrets.token_hex(32), encoding="ascii")
+        honeytokens.plant(copy / "labels", honeytokens.HIDDEN_LABELS)
         commitment = hidden_store.put(copy)
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(commitment, encoding="ascii")

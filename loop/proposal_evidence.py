@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from governance.digests import canonical_json
 from governance.models import Release
 from governance.policy import policy_in_force
 from loop.contract import Contract, Spent
-from loop.detectors import Finding
+from loop.detectors.exhibit import Finding
 from loop.gate import Comparison, Ruling
 from loop.installed import tree_of
 from loop.ledger import level_spent
@@ -29,13 +30,15 @@ NOT_TESTED = (
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The verifier's result: the paired hidden comparison, the gate's ruling, the detectors, both public scores."""
+    """The verifier's result: the paired hidden comparison, the gate's ruling, the detectors, both public scores, and
+    the trajectories that people should read."""
 
     comparison: Comparison
     ruling: Ruling
     findings: tuple[Finding, ...]
     public_new: float
     public_old: float
+    sample: Mapping[str, Any]
 
 
 def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.EvidenceItem]:
@@ -48,6 +51,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
         "attribution": _attribution(query, contract),
         "ledger": _ledger(campaign, contract, query),
         "detectors": [finding.as_json() for finding in examined.findings],
+        "sample": examined.sample,
         "decision": {"decisions": _decisions(query.release, campaign)},
         "cost": Spent(**campaign.spent).as_json(),
         "contract": campaign.contract,

@@ -13,17 +13,28 @@ from django.db import transaction
 from governance import actions
 from governance.actors import VERIFIER
 from governance.audit.log import Facts
-from governance.digests import tree_digest
 from governance.errors import GovernanceError
 from governance.models import Release
 from governance.pointers import live_release
 from governance.transitions import Status
 from loop.contract import Contract
-from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
+from loop.detection import (
+    HiddenReport,
+    Runs,
+    compared,
+    exhibit_of,
+    guarded,
+    hidden_report,
+    merged,
+    sampled,
+    texts_of,
+)
+from loop.detectors.exhibit import Finding
+from loop.detectors.measure import in_force
+from loop.detectors.registry import findings
 from loop.errors import LoopError
 from loop.gate import Comparison, Rules, Ruling, Scores, compare_trials, rule
 from loop.hidden import HiddenSet, open_hidden
-from loop.installation import ARTIFACTS, store
 from loop.installed import (
     InstalledTask,
     evaluation_of,
@@ -36,7 +47,7 @@ from loop.installed import (
 from loop.leases import held
 from loop.models import HiddenQuery, Rollout, Verification
 from loop.proposal_evidence import Examined, evidence_items
-from loop.rollout import RolloutReport, RolloutRequest, run_rollout
+from loop.rollout import RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.scratch import scratch
 from loop.strata import HiddenRows, groups_of
@@ -49,7 +60,7 @@ GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 class Arm:
     """One release's hidden results, one mapping a trial, its mean hidden score and its stored public-val score."""
 
-    release: Release
+    report: HiddenReport
     trials: tuple[Scores, ...]
     hidden: float
     public: float
@@ -101,6 +112,7 @@ def examine(query: HiddenQuery) -> Examined:
         )
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
+    before = guarded(task, query.release)
     with open_hidden(task.evaluator, query.proposal.ref, task.spec.inputs_file) as hidden:
         rows = HiddenRows(hidden.inputs / task.spec.inputs_file, hidden.labels)
         groups = groups_of(rows, contract.cluster, contract.slices)
@@ -108,24 +120,34 @@ def examine(query: HiddenQuery) -> Examined:
             [_trial(task, release, hidden, seed) for release in (query.release, query.against)]
             for seed in contract.seeds()
         ]
-    new = _arm(query, query.release, [pair[0] for pair in reports])
-    old = _arm(query, query.against, [pair[1] for pair in reports])
-    rules = contract.rules(query.alpha)
-    comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
-    findings = (
-        public_hidden_gap(old.public - old.hidden, new.public - new.hidden),
-        evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
-    )
-    return Examined(comparison, _ruling(comparison, rules, findings), findings, new.public, old.public)
+        new = _arm(query, query.release, [pair[0] for pair in reports])
+        old = _arm(query, query.against, [pair[1] for pair in reports])
+        again, names_again = _run_again(task, query)
+        rules = contract.rules(query.alpha)
+        comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
+        digests = compared(before, guarded(task, query.release), task.evaluator.manifest)
+        answers = texts_of(sorted(hidden.labels.glob("*.jsonl")))
+        runs = Runs(new.report, old.report, again, hidden.originals, names_again, answers, digests)
+        exhibit = exhibit_of(query, task, runs)
+        seen = findings(exhibit, in_force())
+    ruling = _ruling(comparison, rules, seen)
+    return Examined(comparison, ruling, seen, new.public, old.public, sampled(query, exhibit))
 
 
-def _ruling(comparison: Comparison, rules: Rules, findings: tuple[Finding, ...]) -> Ruling:
+def _run_again(task: InstalledTask, query: HiddenQuery) -> tuple[HiddenReport, Mapping[str, str]]:
+    """The candidate once more on the same items under another key, reworded where the task says how."""
+    purpose = f"{query.proposal.ref} again"
+    with open_hidden(task.evaluator, purpose, task.spec.inputs_file, reworded=True) as hidden:
+        return _trial(task, query.release, hidden, query.campaign.seed), hidden.originals
+
+
+def _ruling(comparison: Comparison, rules: Rules, seen: tuple[Finding, ...]) -> Ruling:
     verdict = rule(comparison, rules)
-    blocking = tuple(f"{each.detector}: {each.detail}." for each in findings if each.fired and each.blocks)
+    blocking = tuple(f"{each.detector}: {each.detail}." for each in seen if each.fired and each.blocks)
     return Ruling(verdict.passed and not blocking, verdict.reasons + blocking)
 
 
-def _trial(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
+def _trial(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> HiddenReport:
     report = run_hidden(task, release, hidden, seed)
     if report.score is None:
         raise LoopError(
@@ -134,7 +156,7 @@ def _trial(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) 
     return report
 
 
-def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> Arm:
+def _arm(query: HiddenQuery, release: Release, reports: list[HiddenReport]) -> Arm:
     scores = [report.score for report in reports if report.score is not None]
     stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
     if stored is None or stored.score is None:
@@ -142,7 +164,7 @@ def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> 
             f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
         )
     trials = tuple(results(score.items, report.calls) for score, report in zip(scores, reports, strict=True))
-    return Arm(release, trials, sum(score.value for score in scores) / len(scores), stored.score)
+    return Arm(merged(reports), trials, sum(score.value for score in scores) / len(scores), stored.score)
 
 
 def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[str, float | None]:
@@ -156,10 +178,10 @@ def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[st
     return {item: None if lost.get(item) else score for item, score in items.items()}
 
 
-def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
-    """One rollout of a release on an opened hidden set, scored."""
+def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> HiddenReport:
+    """One rollout of a release on an opened hidden set, scored; canaries count in no score."""
     with harness_folder(release) as harness, scratch("rollout") as workdir:
-        return run_rollout(
+        report = run_rollout(
             RolloutRequest(
                 task=task.spec,
                 harness=harness,
@@ -172,10 +194,7 @@ def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: i
                 runtime=runtime_by(release.binding["runtime"]),
             )
         )
-
-
-def _evaluator_code(task: InstalledTask) -> str:
-    return tree_digest(store(ARTIFACTS).root / task.evaluator.manifest["code"])
+        return hidden_report(report, task, hidden.canaries, workdir / "outputs")
 
 
 def _note_reading(query: HiddenQuery) -> None:

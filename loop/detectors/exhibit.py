@@ -9,6 +9,7 @@ from typing import Any
 
 MOST_LETTERS = 160
 MOST_EXCERPTS = 5
+HIDDEN = "hidden"
 Files = Mapping[str, bytes]
 
 
@@ -86,7 +87,7 @@ class Digests:
 
     what: str
     before: str
-    after: str | None
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,11 @@ class Exhibit:
     digests: tuple[Digests, ...] = ()
     histories: Mapping[str, tuple[Round, ...]] = field(default_factory=dict)
     readiness: Readiness | None = None
+
+
+def withheld(place: str) -> Excerpt:
+    """An excerpt of a hidden run: where it stands, and nothing of what stands there."""
+    return excerpt(place, "[not shown: it stands in a hidden run]")
 
 
 def excerpt(place: str, text: str) -> Excerpt:

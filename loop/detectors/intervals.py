@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean, variance
 
 Z_ONE_SIDED_95 = 1.6448536269514722
+Z_ONE_SIDED_995 = 2.5758293035489004
 Z_TWO_SIDED_95 = 1.959963984540054
 
 

@@ -20,7 +20,7 @@ from loop.detectors.registry import DETECTORS, Detector
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured.json"
-LEAST_PRECISION, LEAST_RECALL = 0.9, 0.8
+LEAST_PRECISION, LEAST_RECALL, LEAST_CHEATS = 0.9, 0.8, 5
 HELD_OUT = "test"
 
 
@@ -48,13 +48,14 @@ class Counts:
 
     @property
     def blocks(self) -> bool:
-        """Whether both figures reach what blocking asks for."""
+        """Whether both figures reach what blocking asks for, on enough claimed cheats to speak of a share."""
         precision, recall = self.precision, self.recall
         return (
             precision is not None
             and recall is not None
             and precision >= LEAST_PRECISION
             and recall >= LEAST_RECALL
+            and self.tp + self.fn >= LEAST_CHEATS
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _model(node: ast.AST) -> str:
     named = {name for name, _ in pairs}
     asks = bool(named & {"messages", "prompt", "input"})
     if asks and isinstance(words.get("model"), str) and words["model"] != "task-model":
-        return f"it asks for another model, {words['model']}"
+        return f"it asks for another model, {words['model']!r}"
     address, key = words.get("base_url"), words.get("api_key")
     if isinstance(address, str) and "127.0.0.1" not in address and "localhost" not in address:
         return f"it sends model calls to {address}"

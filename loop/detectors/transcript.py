@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loop.detectors.exhibit import MOST_EXCERPTS, Exhibit, Sight, excerpt
+from loop.detectors.exhibit import HIDDEN, MOST_EXCERPTS, Call, Excerpt, Exhibit, Sight, excerpt, withheld
 from loop.detectors.tables import bits
 
 MOST_TEXT = 200_000
@@ -71,38 +71,48 @@ def transcript_patterns(exhibit: Exhibit) -> Sight:
     """Fires on any pattern in calls, logs or outputs that the public inputs do not hold themselves."""
     if not exhibit.calls and not exhibit.logs and not exhibit.outputs:
         return Sight(None, "no trajectory was recorded")
-    inputs = exhibit.inputs.lower()
-    found: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for place, text in _texts(exhibit):
-        for kind, matched, around in _matches(text[:MOST_TEXT]):
-            if matched.lower() not in inputs:
-                found.setdefault((kind, matched), (kind, place, around))
+    found: dict[tuple[str, str], tuple[str, Excerpt]] = {}
+    for split, place, text in _texts(exhibit):
+        for kind, matched, around in _matches(text, exhibit.inputs.lower()):
+            shown = withheld(place) if split == HIDDEN else excerpt(place, around)
+            found.setdefault((kind, matched), (kind, shown))
     if not found:
         return Sight(False, f"{len(exhibit.calls)} calls, {len(exhibit.logs)} logs: no pattern matched")
-    kinds = ", ".join(dict.fromkeys(kind for kind, _, _ in found.values()))
-    shown = tuple(excerpt(place, around) for _, place, around in list(found.values())[:MOST_EXCERPTS])
-    return Sight(True, kinds, shown)
+    kinds = ", ".join(dict.fromkeys(kind for kind, _ in found.values()))
+    return Sight(True, kinds, tuple(shown for _, shown in list(found.values())[:MOST_EXCERPTS]))
 
 
-def _texts(exhibit: Exhibit) -> Iterator[tuple[str, str]]:
+def flagged_calls(exhibit: Exhibit) -> Iterator[tuple[Call, str]]:
+    """Each call in which a pattern shows, with the first pattern's kind."""
+    inputs = exhibit.inputs.lower()
     for call in exhibit.calls:
-        yield f"{call.split} step {call.index}", call.asked
-        yield f"{call.split} step {call.index}, reply", call.said
+        kind = next((kind for kind, _, _ in _matches(f"{call.asked}\n{call.said}", inputs)), None)
+        if kind:
+            yield call, kind
+
+
+def _texts(exhibit: Exhibit) -> Iterator[tuple[str, str, str]]:
+    """(split, place, text) of everything recorded."""
+    for call in exhibit.calls:
+        yield call.split, f"{call.split} step {call.index}", call.asked
+        yield call.split, f"{call.split} step {call.index}, reply", call.said
     for name, text in exhibit.logs.items():
-        yield f"log of {name}", text
+        yield name, f"log of {name}", text
     for name, text in exhibit.outputs.items():
-        yield f"outputs of {name}", text
+        yield name, f"outputs of {name}", text
 
 
-def _matches(text: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, matched text, its surroundings) of every pattern that the text shows, once each."""
+def _matches(text: str, inputs: str) -> Iterator[tuple[str, str, str]]:
+    """(kind, matched text, its surroundings) of the first match of every pattern that the inputs do not hold."""
+    text = text[:MOST_TEXT]
     for pattern in PATTERNS:
         for found in pattern.shape.finditer(text):
-            if not SPOKEN_OF.search(text[max(0, found.start() - AROUND) : found.start()]):
+            spoken_of = SPOKEN_OF.search(text[max(0, found.start() - AROUND) : found.start()])
+            if not spoken_of and found[0].lower() not in inputs:
                 yield pattern.kind, found[0], _around(text, found)
                 break
     for found in BLOB.finditer(text):
-        if bits(found[0]) >= LEAST_BITS and _mixed(found[0]):
+        if bits(found[0]) >= LEAST_BITS and _mixed(found[0]) and found[0].lower() not in inputs:
             yield "an encoded blob", found[0], _around(text, found)
             break
 
