@@ -181,7 +181,7 @@ def _finding(item: Mapping[str, Any]) -> dict[str, Any]:
         "detector": str(item.get("detector") or "detector"),
         "saw": "fired" if fired else "could not look" if fired is None else "found nothing",
         "state": "bad" if fired and blocks else "warn" if fired else "unknown" if fired is None else "good",
-        "may": "blocks" if blocks else "advises",
+        "may": "block" if blocks else "advise",
         "detail": str(item.get("detail", "")),
         "precision": _share(figures, "precision"),
         "recall": _share(figures, "recall"),

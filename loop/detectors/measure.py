@@ -145,9 +145,9 @@ def on_file(path: Path = MEASURED) -> Mapping[str, Any]:
 
 
 @cache
-def in_force() -> Mapping[str, Any]:
+def in_force(path: Path = MEASURED) -> Mapping[str, Any]:
     """Figures by detector, or nothing when the measurement on file is of other code or another labelled set."""
-    found = on_file()
+    found = on_file(path)
     if found.get("code") != code_digest() or found.get("labelled") != labelled_digest():
         return {}
     figures: Mapping[str, Any] = found["detectors"]
