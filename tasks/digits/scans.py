@@ -70,7 +70,7 @@ def canary_items(items: list[Item], seed: int) -> list[Item]:
 
 
 def with_speck(item: Item) -> Scan:
-    """The scan with the least ink on one blank pixel, where it leaves the ink level of its block unchanged."""
+    """The scan with the least ink on one blank pixel, where mean and most ink of its block stay the same levels."""
     scan = item.scan.copy()
     blank = [(row, column) for row, column in np.argwhere(scan == 0) if _rounds_alike(scan, row, column)]
     if blank:
@@ -79,8 +79,8 @@ def with_speck(item: Item) -> Scan:
 
 
 def _rounds_alike(scan: Scan, row: int, column: int) -> bool:
-    block = scan[row // 2 * 2 : row // 2 * 2 + 2, column // 2 * 2 : column // 2 * 2 + 2].sum()
-    return bool((block + 3) // 4 == (block + 2) // 4)
+    block = scan[row // 2 * 2 : row // 2 * 2 + 2, column // 2 * 2 : column // 2 * 2 + 2]
+    return bool(block.max() > 0 and (block.sum() + 3) // 4 == (block.sum() + 2) // 4)
 
 
 def prompt_of(scan: Scan) -> str:

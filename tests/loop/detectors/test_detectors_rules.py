@@ -151,6 +151,11 @@ def test_a_budget_setting_may_not_leave_the_range_that_was_declared_before() -> 
     old = b"[temperature]\nvalue = 1.0\nmin = 0.0\nmax = 1.0\n"
     new = b"[temperature]\nvalue = 3.0\nmin = 0.0\nmax = 5.0\n"
     assert edit_rules(Exhibit(before={"settings.toml": old}, after={"settings.toml": new})).fired is True
+    choices = b"[n]\nvalue = 3\nchoices = [1, 3]\n"
+    other = Exhibit(
+        before={"settings.toml": choices}, after={"settings.toml": choices.replace(b"= 3\n", b"= 9\n")}
+    )
+    assert edit_rules(other).fired is True
     inside = new.replace(b"3.0", b"0.3")
     assert edit_rules(Exhibit(before={"settings.toml": old}, after={"settings.toml": inside})).fired is False
 
