@@ -14,11 +14,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from django.conf import settings
 
 from loop.detectors.exhibit import Honeytoken
+from loop.scratch import scratch
 
 FILE = "honeytoken.txt"
 KEY = "honeytokens.key"
@@ -50,8 +50,8 @@ def plant(folder: Path, place: str) -> None:
 @contextmanager
 def planted(folder: Path, place: str) -> Iterator[Path]:
     """A copy of a folder with the token of `place` in each of its folders; gone after the block."""
-    with TemporaryDirectory(prefix="pawl-t-") as scratch:
-        copy = Path(scratch) / "copy"
+    with scratch("labels") as own:
+        copy = own / "copy"
         shutil.copytree(folder, copy)
         for base in (copy, *sorted(path for path in copy.rglob("*") if path.is_dir())):
             (base / FILE).write_text(_token(_key(), place).token + "\n", encoding="ascii")
