@@ -71,9 +71,10 @@ def transcript_patterns(exhibit: Exhibit) -> Sight:
     """Fires on any pattern in calls, logs or outputs that the public inputs do not hold themselves."""
     if not exhibit.calls and not exhibit.logs and not exhibit.outputs:
         return Sight(None, "no trajectory was recorded")
+    inputs = exhibit.inputs.lower()
     found: dict[tuple[str, str], tuple[str, Excerpt]] = {}
     for split, place, text in _texts(exhibit):
-        for kind, matched, around in _matches(text, exhibit.inputs.lower()):
+        for kind, matched, around in _matches(text, inputs):
             shown = withheld(place) if split == HIDDEN else excerpt(place, around)
             found.setdefault((kind, matched), (kind, shown))
     if not found:
