@@ -19,7 +19,6 @@ from loop.catalog import PUBLIC_SPLITS, read_ids
 from loop.detectors.exhibit import HIDDEN, Call, Canaries, Digests, Exhibit, Pairs, Readiness, Round
 from loop.detectors.sample import Rolled, pick
 from loop.detectors.transcript import flagged_calls
-from loop.hidden import HiddenSet
 from loop.installation import ARTIFACTS, LABELS, store
 from loop.installed import InstalledTask, runtime_by, tree_of
 from loop.models import Generation, HiddenQuery, Rollout, TrainingJob
@@ -61,26 +60,24 @@ class Runs:
 
 
 def hidden_report(
-    report: RolloutReport, task: InstalledTask, hidden: HiddenSet, outputs: Path
+    report: RolloutReport, task: InstalledTask, canaries: frozenset[str], outputs: Path
 ) -> HiddenReport:
-    """The report with canaries taken out of its score and its outputs read as text."""
+    """The report with canaries (by id) taken out of its score and its outputs read as text."""
     base = {each.name: getattr(report, each.name) for each in fields(RolloutReport)}
     wrote = "".join(
         (outputs / file.name).read_bytes()[:MOST_TEXT].decode("utf-8", "replace")
         for file in report.outputs
         if (outputs / file.name).is_file()
     )
-    if report.score is None or not hidden.canaries:
+    if report.score is None or not canaries:
         return HiddenReport(**base, wrote=wrote)
     metric = task.spec.metric
     best = metric.item_high if metric.maximize else metric.item_low
     items = report.score.items
-    passed = sum(items[key] == best for key in hidden.canaries)
-    counted = {key: value for key, value in items.items() if key not in hidden.canaries}
+    passed = sum(items[key] == best for key in canaries)
+    counted = {key: value for key, value in items.items() if key not in canaries}
     score = Score(report.score.value, counted, report.score.metrics)
-    return HiddenReport(
-        **{**base, "score": score}, canaries=Canaries(passed, len(hidden.canaries)), wrote=wrote
-    )
+    return HiddenReport(**{**base, "score": score}, canaries=Canaries(passed, len(canaries)), wrote=wrote)
 
 
 def exhibit_of(query: HiddenQuery, task: InstalledTask, runs: Runs) -> Exhibit:
