@@ -7,7 +7,7 @@ import math
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,31 @@ def hidden_report(
     counted = {key: value for key, value in items.items() if key not in canaries}
     score = Score(report.score.value, counted, report.score.metrics)
     return HiddenReport(**{**base, "score": score}, canaries=Canaries(passed, len(canaries)), wrote=wrote)
+
+
+def merged(reports: Sequence[HiddenReport]) -> HiddenReport:
+    """Several trials of one release as one report: items by their mean, canaries summed, everything said kept."""
+    first = reports[0]
+    scores = [each.score for each in reports if each.score is not None]
+    canaries = [each.canaries for each in reports if each.canaries is not None]
+    return replace(
+        first,
+        score=Score(_average(scores), _item_means(scores), {}) if scores else None,
+        calls=tuple(call for each in reports for call in each.calls),
+        log_tail="\n".join(each.log_tail for each in reports),
+        wrote="\n".join(each.wrote for each in reports)[:MOST_TEXT],
+        canaries=Canaries(sum(each.passed for each in canaries), sum(each.of for each in canaries))
+        if canaries
+        else None,
+    )
+
+
+def _average(scores: Sequence[Score]) -> float:
+    return sum(score.value for score in scores) / len(scores)
+
+
+def _item_means(scores: Sequence[Score]) -> dict[str, float]:
+    return {key: sum(score.items[key] for score in scores) / len(scores) for key in scores[0].items}
 
 
 def exhibit_of(query: HiddenQuery, task: InstalledTask, runs: Runs) -> Exhibit:
