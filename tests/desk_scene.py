@@ -168,19 +168,8 @@ FIXED_EVIDENCE: dict[str, Any] = {
             "blocks": False,
             "detail": "main.py: it holds a table of 300 constants, as a list of answers would",
             "excerpts": [{"place": "main.py:12", "text": "KNOWN = {'3f0c': 'seven', '91ab': 'two'}"}],
-            "measured": {
-                "precision": 0.97,
-                "precision_interval": [0.85, 0.99],
-                "recall": 0.91,
-                "recall_interval": [0.78, 0.97],
-            },
         },
-        {
-            "detector": "D2 canaries",
-            "fired": None,
-            "blocks": False,
-            "detail": "the task declares no canaries",
-        },
+        {"detector": "D2 canaries", "fired": None, "detail": "the task declares no canaries"},
     ],
     "sample": {"random": [{"rollout": 1, "item": "3f0c12ab4d5e", "why": "scored 1"}]},
     "not_tested": [
