@@ -9,11 +9,13 @@ from governance.actors import Actor
 from governance.audit.log import Facts
 from governance.digests import file_list
 from governance.models import Release, Version
+from loop.catalog import read_ids
 from loop.errors import HarnessError
 from loop.installation import repo_of
 from loop.installed import tree_of
 from loop.models import Campaign
 from loop.repos import CommitNote, digest_of, edited
+from loop.rollouts import PUBLIC_VAL
 from loop.screen import screen
 from loop.turn import Turn
 from loop.types import Decision
@@ -31,7 +33,7 @@ def from_harness(turn: Turn, parent: Release, decision: Decision) -> Release:
     digest = digest_of(new)
     if digest == parent.harness.digest:
         raise HarnessError("The decision changes no byte of the harness; there is nothing to try.")
-    screen(old, new)
+    screen(old, new, frozenset(read_ids(turn.task.inputs(PUBLIC_VAL), turn.task.spec.inputs_file)))
     commit = repo_of(turn.task.row).commit(
         new, parent.harness.manifest["commit"], _note(turn, parent, decision), _branch(turn)
     )

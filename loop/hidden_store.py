@@ -16,6 +16,7 @@ from pathlib import Path
 from django.conf import settings
 
 from governance.digests import tree_digest
+from loop import honeytokens
 from loop.errors import TaskError
 from loop.scratch import scratch
 from loop.store import Store
@@ -62,6 +63,7 @@ def put(hidden: Path) -> str:
     with workplace() as folder:
         copy = folder / "hidden"
         shutil.copytree(hidden, copy)
+        honeytokens.plant(copy / "labels", honeytokens.HIDDEN_LABELS)
         (copy / SALT).write_text(secrets.token_hex(32), encoding="ascii")
         commitment = sets().put(copy)
     index.parent.mkdir(mode=0o700, exist_ok=True)

@@ -22,7 +22,7 @@ from governance.actors import Actor
 from governance.digests import file_list, json_digest, sha256_hex
 from governance.models import Release, Task, Version
 from governance.pointers import current
-from loop import hidden_store
+from loop import hidden_store, honeytokens
 from loop.catalog import TaskSpec, load_task
 from loop.preparation import Prepared, prepared_whole
 from loop.repos import CommitNote, HarnessRepo, digest_of, read_tree
@@ -155,9 +155,10 @@ def _store_parts(folder: Path, prepared: Prepared, spec: TaskSpec) -> Parts:
     evaluator = {
         "code": artifacts.put(folder / "evaluator"),
         "runtime": ensure_runtime(_lock_file(folder / "evaluator"), runtimes).digest,
-        "labels": store(LABELS).put(data / "labels"),
+        "labels": _store_labels(data / "labels"),
         "hidden_commitment": hidden_store.put(prepared.hidden),
     }
+    honeytokens.plant_decoys()
     return Parts(_store_folder(folder), artifacts.put(data / "public"), binding, evaluator)
 
 
@@ -173,3 +174,9 @@ def _store_folder(folder: Path) -> str:
         left_out = shutil.ignore_patterns("public", "labels", "hidden", "models", "__pycache__")
         shutil.copytree(folder, copy, ignore=left_out, symlinks=True)
         return store(ARTIFACTS).put(copy)
+
+
+def _store_labels(labels: Path) -> str:
+    """Put the public labels away with a honeytoken beside them."""
+    with honeytokens.planted(labels, honeytokens.PUBLIC_LABELS) as copy:
+        return store(LABELS).put(copy)

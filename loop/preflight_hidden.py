@@ -41,8 +41,10 @@ def _checks(task: InstalledTask, row: Preflight) -> list[Check]:
 
 def _there(task: InstalledTask, hidden: HiddenSet) -> Check:
     size = task.spec.splits["hidden"]
-    found = f"as committed, {len(hidden.ids)} items"
-    return Check("hidden set", f"as committed, {size} items", found, len(set(hidden.ids)) == size)
+    counted = len(set(hidden.ids) - hidden.canaries)
+    return Check(
+        "hidden set", f"as committed, {size} items", f"as committed, {counted} items", counted == size
+    )
 
 
 def _apart(task: InstalledTask, hidden: HiddenSet) -> Check:

@@ -13,7 +13,7 @@ from governance.digests import canonical_json
 from governance.models import Release
 from governance.policy import policy_in_force
 from loop.contract import Contract, Spent
-from loop.detectors import Finding
+from loop.detectors.exhibit import Finding
 from loop.gate import Comparison, Ruling
 from loop.installed import tree_of
 from loop.ledger import level_spent
@@ -32,7 +32,8 @@ NOT_TESTED = (
 class Examined:
     """The verifier's result: the paired hidden comparison, the gate's ruling, the detectors, both public scores.
 
-    `sandbox` says where the hidden rollouts ran: the backend and what its probe found.
+    `sandbox` says where the hidden rollouts ran: the backend and what its probe found. `sample` names the
+    trajectories that people should read.
     """
 
     comparison: Comparison
@@ -41,6 +42,7 @@ class Examined:
     public_new: float
     public_old: float
     sandbox: Mapping[str, Any]
+    sample: Mapping[str, Any]
 
 
 def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.EvidenceItem]:
@@ -53,6 +55,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
         "attribution": _attribution(query, contract),
         "ledger": _ledger(campaign, contract, query),
         "detectors": [finding.as_json() for finding in examined.findings],
+        "sample": examined.sample,
         "decision": {"decisions": _decisions(query.release, campaign)},
         "cost": Spent(**campaign.spent).as_json(),
         "contract": campaign.contract,

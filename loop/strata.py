@@ -22,10 +22,14 @@ FEWEST_CLUSTERS = 10
 
 @dataclass(frozen=True, slots=True)
 class HiddenRows:
-    """Where the rows of a hidden set lie: the inputs file, and the folder of label files (*.jsonl)."""
+    """Where the rows of a hidden set lie: the inputs file, and the folder of label files (*.jsonl).
+
+    `canaries` are the ids among them that count in no score, and so belong to no group.
+    """
 
     inputs: Path
     labels: Path
+    canaries: frozenset[str] = frozenset()
 
 
 def groups_of(rows: HiddenRows, cluster: Field | None, slices: tuple[SliceSpec, ...]) -> Groups:
@@ -66,9 +70,10 @@ def _values(rows: HiddenRows, where: Field) -> Mapping[str, str]:
     for path in files:
         for row in _rows(path):
             key, value = row.get("id"), row.get(where.field)
-            if isinstance(key, str) and isinstance(value, str | int):
+            if isinstance(key, str) and key not in rows.canaries and isinstance(value, str | int):
                 found[key] = str(value)
-    if any(row.get("id") not in found for row in _rows(rows.inputs)):
+    items = {row.get("id") for row in _rows(rows.inputs)} - rows.canaries
+    if not items <= found.keys():
         raise TaskError(
             f"Not every hidden item has a text or whole number {where.field!r} in its {where.of}; "
             "gate.slices and gate.cluster need one for each."

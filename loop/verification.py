@@ -6,25 +6,35 @@ Nothing but one bit goes back to the loop. The figures go onto the proposal as e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 
 from governance import actions
 from governance.actors import VERIFIER
 from governance.audit.log import Facts
-from governance.digests import tree_digest
 from governance.errors import GovernanceError
 from governance.models import Release
 from governance.pointers import live_release
 from governance.transitions import Status
 from loop.contract import Contract
-from loop.detectors import Finding, evaluator_unchanged, public_hidden_gap
+from loop.detection import (
+    HiddenReport,
+    Runs,
+    compared,
+    exhibit_of,
+    guarded,
+    hidden_report,
+    merged,
+    sampled,
+    texts_of,
+)
+from loop.detectors.exhibit import Finding
+from loop.detectors.measure import in_force
+from loop.detectors.registry import findings
 from loop.errors import LoopError, ProviderError
 from loop.gate import Comparison, Rules, Ruling, Scores, compare_trials, rule
 from loop.hidden import HiddenSet, Reading, keep_report, open_hidden
-from loop.installation import ARTIFACTS, store
 from loop.installed import (
     InstalledTask,
     evaluation_of,
@@ -37,7 +47,7 @@ from loop.installed import (
 from loop.leases import held
 from loop.models import HiddenQuery, Rollout, Verification
 from loop.proposal_evidence import Examined, evidence_items
-from loop.rollout import RolloutReport, RolloutRequest, run_rollout
+from loop.rollout import RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.scratch import scratch
 from loop.strata import HiddenRows, groups_of
@@ -57,13 +67,12 @@ GATE_WORDS = "The gain on the hidden set is real by the contract's gate."
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One release's hidden results, one mapping a trial, their mean, its stored public-val score, and where it ran."""
+    """One release's hidden results, one mapping a trial, their mean, its stored public-val score."""
 
-    release: Release
+    report: HiddenReport
     trials: tuple[Scores, ...]
     hidden: float
     public: float
-    sandbox: dict[str, Any]
 
 
 def verify(pk: int) -> bool:
@@ -111,8 +120,9 @@ def examine(query: HiddenQuery) -> Examined:
         )
     if live_release(task.row) != query.against:
         raise LoopError("The live release changed since the submission; submit against the new one.")
+    before = guarded(task, query.release)
     with open_hidden(task.evaluator, task.spec.inputs_file, _reading(query)) as hidden:
-        rows = HiddenRows(hidden.inputs / task.spec.inputs_file, hidden.labels)
+        rows = HiddenRows(hidden.inputs / task.spec.inputs_file, hidden.labels, hidden.canaries)
         groups = groups_of(rows, contract.cluster, contract.slices)
         reports = [
             [_trial(task, query, release, hidden, seed) for release in (query.release, query.against)]
@@ -120,25 +130,37 @@ def examine(query: HiddenQuery) -> Examined:
         ]
         new = _arm(query, query.release, [pair[0] for pair in reports])
         old = _arm(query, query.against, [pair[1] for pair in reports])
+        again, names_again = _run_again(task, query)
         rules = contract.rules(query.alpha)
         comparison = compare_trials(new.trials, old.trials, rules, groups, contract.seed)
-    findings = (
-        public_hidden_gap(old.public - old.hidden, new.public - new.hidden),
-        evaluator_unchanged(task.evaluator.manifest["code"], _evaluator_code(task)),
+        digests = compared(before, guarded(task, query.release), task.evaluator.manifest)
+        answers = texts_of(sorted(hidden.labels.glob("*.jsonl")))
+        runs = Runs(new.report, old.report, again, hidden.originals, names_again, answers, digests)
+        exhibit = exhibit_of(query, task, runs)
+        seen = findings(exhibit, in_force())
+    ruling = _ruling(comparison, rules, seen)
+    return Examined(
+        comparison, ruling, seen, new.public, old.public, new.report.sandbox(), sampled(query, exhibit)
     )
-    ruling = _ruling(comparison, rules, findings)
-    return Examined(comparison, ruling, findings, new.public, old.public, new.sandbox)
 
 
-def _ruling(comparison: Comparison, rules: Rules, findings: tuple[Finding, ...]) -> Ruling:
+def _run_again(task: InstalledTask, query: HiddenQuery) -> tuple[HiddenReport, Mapping[str, str]]:
+    """The candidate once more on the same items under another key, reworded where the task says how."""
+    reading = _reading(query)
+    reading = replace(reading, purpose=f"{reading.purpose} again")
+    with open_hidden(task.evaluator, task.spec.inputs_file, reading, reworded=True) as hidden:
+        return _trial(task, query, query.release, hidden, query.campaign.seed), hidden.originals
+
+
+def _ruling(comparison: Comparison, rules: Rules, seen: tuple[Finding, ...]) -> Ruling:
     verdict = rule(comparison, rules)
-    blocking = tuple(f"{each.detector}: {each.detail}." for each in findings if each.fired and each.blocks)
+    blocking = tuple(f"{each.detector}: {each.detail}." for each in seen if each.fired and each.blocks)
     return Ruling(verdict.passed and not blocking, verdict.reasons + blocking)
 
 
 def _trial(
     task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet, seed: int
-) -> RolloutReport:
+) -> HiddenReport:
     """One scored rollout; a LoopError says in words of ours why there is no score, the details stay hidden."""
     why, details = "the task model failed", ""
     try:
@@ -155,7 +177,7 @@ def _trial(
     )
 
 
-def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> Arm:
+def _arm(query: HiddenQuery, release: Release, reports: list[HiddenReport]) -> Arm:
     scores = [report.score for report in reports if report.score is not None]
     stored = Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
     if stored is None or stored.score is None:
@@ -163,8 +185,7 @@ def _arm(query: HiddenQuery, release: Release, reports: list[RolloutReport]) -> 
             f"Release {release.digest[:12]} has no public-val score; roll it out before submitting it."
         )
     trials = tuple(results(score.items, report.calls) for score, report in zip(scores, reports, strict=True))
-    mean = sum(score.value for score in scores) / len(scores)
-    return Arm(release, trials, mean, stored.score, reports[0].sandbox())
+    return Arm(merged(reports), trials, sum(score.value for score in scores) / len(scores), stored.score)
 
 
 def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[str, float | None]:
@@ -178,10 +199,10 @@ def results(items: Mapping[str, float], calls: tuple[ModelCall, ...]) -> dict[st
     return {item: None if lost.get(item) else score for item, score in items.items()}
 
 
-def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> RolloutReport:
-    """One rollout of a release on an opened hidden set, scored."""
+def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: int) -> HiddenReport:
+    """One rollout of a release on an opened hidden set, scored; canaries count in no score."""
     with harness_folder(release) as harness, scratch("rollout", hidden.scratch) as workdir:
-        return run_rollout(
+        report = run_rollout(
             RolloutRequest(
                 task=task.spec,
                 harness=harness,
@@ -194,10 +215,7 @@ def run_hidden(task: InstalledTask, release: Release, hidden: HiddenSet, seed: i
                 runtime=runtime_by(release.binding["runtime"]),
             )
         )
-
-
-def _evaluator_code(task: InstalledTask) -> str:
-    return tree_digest(store(ARTIFACTS).root / task.evaluator.manifest["code"])
+        return hidden_report(report, task, hidden.canaries, workdir / "outputs")
 
 
 def _reading(query: HiddenQuery) -> Reading:

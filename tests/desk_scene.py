@@ -163,12 +163,15 @@ FIXED_EVIDENCE: dict[str, Any] = {
             "detail": "public minus hidden went from +0.006 to +0.022",
         },
         {
-            "detector": "D5 diff rules",
+            "detector": "D5 edit",
             "fired": True,
             "blocks": False,
-            "detail": "main.py: a new import of collections",
+            "detail": "main.py: it holds a table of 300 constants, as a list of answers would",
+            "excerpts": [{"place": "main.py:12", "text": "KNOWN = {'3f0c': 'seven', '91ab': 'two'}"}],
         },
+        {"detector": "D2 canaries", "fired": None, "detail": "the task declares no canaries"},
     ],
+    "sample": {"random": [{"rollout": 1, "item": "3f0c12ab4d5e", "why": "scored 1"}]},
     "not_tested": [
         "Scans of another size or from another scanner.",
         "More than one seed of the hidden run.",

@@ -19,6 +19,7 @@ _ORDER = (
     "attribution",
     "ledger",
     "detectors",
+    "sample",
     "not_tested",
     "decision",
     "cost",
@@ -31,6 +32,7 @@ _TITLES = {
     "attribution": "What each lever adds",
     "ledger": "Hidden-query ledger",
     "detectors": "Detectors",
+    "sample": "Trajectories to read",
     "contract": "The campaign's contract",
     "cost": "Cost",
     "decision": "Why the agent did this",
@@ -167,7 +169,51 @@ def _ledger(data: Any) -> tuple[str, dict[str, Any]]:
 def _detectors(data: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         return _facts(data)
-    return "detectors", {"findings": data}
+    return "detectors", {"findings": [_finding(item) for item in data]}
+
+
+def _finding(item: Mapping[str, Any]) -> dict[str, Any]:
+    """One detector's row: what it saw, whether that blocks, and the figures that say so."""
+    fired, blocks = item.get("fired"), bool(item.get("blocks"))
+    figures = item.get("measured")
+    excerpts = item.get("excerpts")
+    return {
+        "detector": str(item.get("detector") or "detector"),
+        "saw": "fired" if fired else "could not look" if fired is None else "found nothing",
+        "state": "bad" if fired and blocks else "warn" if fired else "unknown" if fired is None else "good",
+        "may": "block" if blocks else "advise",
+        "detail": str(item.get("detail", "")),
+        "precision": _share(figures, "precision"),
+        "recall": _share(figures, "recall"),
+        "excerpts": [each for each in excerpts if isinstance(each, dict)]
+        if isinstance(excerpts, list)
+        else [],
+    }
+
+
+def _share(figures: Any, name: str) -> str:
+    """`0.94 (0.74 to 0.99)` of a measured share; empty when it was never measured."""
+    value = _number(figures.get(name)) if isinstance(figures, dict) else None
+    if value is None:
+        return ""
+    pair = figures.get(f"{name}_interval")
+    ends = [_number(end) for end in pair] if isinstance(pair, list) and len(pair) == 2 else [None, None]
+    return f"{value:.2f}" + (f" ({ends[0]:.2f} to {ends[1]:.2f})" if None not in ends else "")
+
+
+def _sample(data: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(data, dict):
+        return _facts(data)
+    groups = {
+        name: [
+            item
+            for item in group
+            if isinstance(item, dict) and isinstance(item.get("rollout"), int) and item.get("item")
+        ]
+        for name, group in data.items()
+        if isinstance(group, list)
+    }
+    return "sample", {"groups": [(name, rows) for name, rows in groups.items() if rows]}
 
 
 def _decision(data: Any) -> tuple[str, dict[str, Any]]:
@@ -233,6 +279,7 @@ _BUILDERS = {
     "decision": _decision,
     "not_tested": _not_tested,
     "detectors": _detectors,
+    "sample": _sample,
     "cost": _facts,
     "contract": _facts,
     "adapter": _facts,

@@ -21,7 +21,7 @@ import numpy as np
 import sklearn
 from checkpoint import VOCABULARY, padded, write_checkpoint
 from pretrain import Recipe, Shape, pretrain
-from scans import Item, ink_of, pretraining_rows, split_items
+from scans import Item, canary_items, ink_of, pretraining_rows, split_items, with_speck
 from threadpoolctl import threadpool_limits
 
 BASE = "digits-base"
@@ -39,6 +39,14 @@ def write_split(items: list[Item], inputs: Path, labels: Path) -> None:
     rows = ({"id": item.id, "answer": item.answer, "ink": ink_of(item.scan)} for item in items)
     write_lines(inputs / "inputs.jsonl", ({"id": item.id, "scan": item.scan.tolist()} for item in items))
     write_lines(labels / "labels.jsonl", rows)
+
+
+def write_hidden(items: list[Item], folder: Path, seed: int) -> None:
+    """The hidden split, its canaries, and the same items with a speck that no reader of ink levels should mind."""
+    write_split(items, folder / "inputs", folder / "labels")
+    write_split(canary_items(items, seed), folder / "canaries", folder / "canaries")
+    specked = ({"id": item.id, "scan": with_speck(item).tolist()} for item in items)
+    write_lines(folder / "reworded" / "inputs.jsonl", specked)
 
 
 def folder_digest(folder: Path) -> str:
@@ -88,7 +96,7 @@ def prepare(out: Path, seed: int, recipe: Recipe = RECIPE) -> str:
         splits = split_items(seed)
         for name in ("public-train", "public-val"):
             write_split(splits[name], partial / "public" / name, partial / "labels" / name)
-        write_split(splits["hidden"], partial / "hidden" / "inputs", partial / "hidden" / "labels")
+        write_hidden(splits["hidden"], partial / "hidden", seed)
         digest = write_model(splits["pretrain"], partial / "models" / BASE, seed, recipe)
         partial.chmod(0o755)
         partial.rename(out)

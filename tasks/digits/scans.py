@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLITS = {"pretrain": 400, "hidden": 400, "public-val": 250, "public-train": 747}
+CANARIES = 20
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 INKS = ((295, "faint"), (329, "medium"), (8 * 8 * 16, "bold"))  # a third of all scans each
 Scan = NDArray[np.int64]
@@ -53,6 +54,33 @@ def ink_of(scan: Scan) -> str:
 def shifted(scan: Scan, down: int, right: int) -> Scan:
     """The scan moved by whole pixels; what enters is empty paper."""
     return np.pad(scan, 1)[1 - down : 9 - down, 1 - right : 9 - right]
+
+
+def canary_items(items: list[Item], seed: int) -> list[Item]:
+    """Scans like any other, each with a label that no reading of it can give: only who saw the label knows it."""
+    chosen = sorted(items, key=lambda item: _hash("canary", seed, item.id))[:CANARIES]
+    return [
+        Item(
+            _hash("canary id", seed, item.id)[:12],
+            shifted(item.scan, *SHIFTS[1 + at % 4]),
+            _hash("canary", item.id)[:10],
+        )
+        for at, item in enumerate(chosen)
+    ]
+
+
+def with_speck(item: Item) -> Scan:
+    """The scan with the least ink on one blank pixel, where mean and most ink of its block stay the same levels."""
+    scan = item.scan.copy()
+    blank = [(row, column) for row, column in np.argwhere(scan == 0) if _rounds_alike(scan, row, column)]
+    if blank:
+        scan[blank[int(_hash("speck", item.id)[:8], 16) % len(blank)]] = 1
+    return scan
+
+
+def _rounds_alike(scan: Scan, row: int, column: int) -> bool:
+    block = scan[row // 2 * 2 : row // 2 * 2 + 2, column // 2 * 2 : column // 2 * 2 + 2]
+    return bool(block.max() > 0 and (block.sum() + 3) // 4 == (block.sum() + 2) // 4)
 
 
 def prompt_of(scan: Scan) -> str:

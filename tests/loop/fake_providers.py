@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -211,3 +212,18 @@ def fake_provider() -> Iterator[FakeProvider]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def install_profile(server: FakeProvider, home: Path, api: str) -> None:
+    """Make the provider known to a service, as the profile `local`, by two TOML files in its data home."""
+    suffix = "" if api == "anthropic" else "/v1"
+    folder = home / "agents"
+    (folder / "providers").mkdir(parents=True)
+    (folder / "profiles").mkdir()
+    (folder / "providers" / "local.toml").write_text(
+        f'id = "local"\napi = "{api}"\nbase_url = "{server.base_url}{suffix}"\n'
+        '[models."model-x"]\ncontext = 100000\ninput = 3.0\noutput = 15.0\n'
+    )
+    (folder / "profiles" / "local.toml").write_text(
+        'id = "local"\nprovider = "local"\nmodel = "model-x"\ntitle = "A local model"\n'
+    )

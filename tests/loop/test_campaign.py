@@ -175,9 +175,9 @@ def test_the_loop_learns_one_bit_and_no_hidden_score(service: Service) -> None:
 
 def test_hidden_reads_are_in_the_log(service: Service) -> None:
     campaign = service.run(service.campaign())
-    entry = AuditEntry.objects.get(action="hidden.read").entry()
-    assert entry["actor"]["ref"] == "verifier"
-    assert entry["detail"]["campaign"] == campaign.ref
+    first, again = (row.entry() for row in AuditEntry.objects.filter(action="hidden.read").order_by("seq"))
+    assert first["actor"]["ref"] == again["actor"]["ref"] == "verifier"
+    assert first["detail"]["campaign"] == again["detail"]["campaign"] == campaign.ref
 
 
 def test_a_verification_that_finds_another_evaluator_in_force_fails(service: Service) -> None:

@@ -14,7 +14,7 @@ from loop.contract import Budgets
 from loop.installation import LABELS, store
 from loop.models import AgentCall, Campaign, Generation
 from tests.loop.conftest import Service
-from tests.loop.fake_providers import FakeProvider, Fault, Say, fake_provider
+from tests.loop.fake_providers import FakeProvider, Fault, Say, fake_provider, install_profile
 
 SETTINGS = (Path(__file__).parents[1] / "fixtures" / "coins" / "seed" / "settings.toml").read_text()
 FIRST = (
@@ -37,17 +37,7 @@ DECLINE = Say("I would rather not.", stop="refusal")
 def provider(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> Iterator[FakeProvider]:
     """A local provider, made known to the service by two TOML files in its data home."""
     with fake_provider() as server:
-        suffix = "" if request.param == "anthropic" else "/v1"
-        folder = tmp_path / "home" / "agents"
-        (folder / "providers").mkdir(parents=True)
-        (folder / "profiles").mkdir()
-        (folder / "providers" / "local.toml").write_text(
-            f'id = "local"\napi = "{request.param}"\nbase_url = "{server.base_url}{suffix}"\n'
-            '[models."model-x"]\ncontext = 100000\ninput = 3.0\noutput = 15.0\n'
-        )
-        (folder / "profiles" / "local.toml").write_text(
-            'id = "local"\nprovider = "local"\nmodel = "model-x"\ntitle = "A local model"\n'
-        )
+        install_profile(server, tmp_path / "home", request.param)
         yield server
 
 

@@ -58,7 +58,7 @@ def test_a_contract_without_a_hidden_query_is_refused() -> None:
         ("import evaluate\n", "imports evaluate"),
         ("from ctypes import CDLL\n", "imports ctypes"),
         ("import os\nos._exit(0)\n", "reaches for _exit"),
-        ("p = '/labels/labels.jsonl'\n", "names the evaluator's path"),
+        ("p = '/labels/labels.jsonl'\n", "names the private place /labels/"),
         (f"A = {list(range(300))}\n", "table of 300 constants"),
         (f"A = {dict.fromkeys(range(300), 'x')}\n", "table of 300 constants"),
         ("def broken(:\n", "not valid Python"),

@@ -112,6 +112,42 @@ def test_what_a_harness_sees_holds_no_label_and_ids_and_order_tell_nothing(data:
             assert abs(np.corrcoef(np.asarray(order, float), digits)[0, 1]) < 0.15
 
 
+def test_canaries_look_like_scans_and_their_labels_are_no_digits(data: Path) -> None:
+    folder = data / "hidden" / "canaries"
+    shown, labels = rows(folder / "inputs.jsonl"), rows(folder / "labels.jsonl")
+    assert [row["id"] for row in shown] == [row["id"] for row in labels]
+    assert len({row["answer"] for row in labels} - set(load_words())) == len(labels) == 20
+    taken = {
+        row["id"]: json.dumps(row["scan"])
+        for name in SPLITS
+        for row in rows(folders(data, name)[0] / "inputs.jsonl")
+    }
+    assert not {row["id"] for row in shown} & taken.keys()
+    assert not {json.dumps(row["scan"]) for row in shown} & set(taken.values())
+    assert all(row.keys() == {"id", "scan"} for row in shown)
+
+
+def test_the_other_form_of_the_hidden_scans_differs_and_reads_the_same(
+    data: Path, prepare: ModuleType, seed: ModuleType
+) -> None:
+    plain = {row["id"]: row["scan"] for row in rows(data / "hidden" / "inputs" / "inputs.jsonl")}
+    other = {row["id"]: row["scan"] for row in rows(data / "hidden" / "reworded" / "inputs.jsonl")}
+    assert plain.keys() == other.keys()
+    assert sum(plain[key] != other[key] for key in plain) > 390
+    for key in plain:
+        for pooling in ("mean", "max"):
+            assert seed.rendered(plain[key], pooling, 17) == seed.rendered(other[key], pooling, 17)
+
+
+def test_the_evaluator_counts_canaries_in_no_metric(tmp_path: Path, evaluator: ModuleType) -> None:
+    labels = [{"id": "a", "answer": "one"}, {"id": "b", "answer": "f00d"}]
+    given = [{"id": "a", "answer": "one"}, {"id": "b", "answer": "two"}]
+    for name, content in (("labels", labels), ("canaries", [{"id": "b"}]), ("predictions", given)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    found = evaluator.evaluate(str(tmp_path), str(tmp_path))
+    assert found == {"items": {"a": 1.0, "b": 0.0}, "metrics": {"accuracy": 1.0}}
+
+
 def load_words() -> tuple[str, ...]:
     return ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -1,4 +1,7 @@
-"""Accuracy on digits: an answer is right when it is exactly the digit's name. Standard library only."""
+"""Accuracy on digits: an answer is right when it is exactly the digit's name. Standard library only.
+
+Canaries (their ids are in canaries.jsonl beside the labels) are scored as items and count in no metric.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,13 @@ def _labels(folder: str) -> dict[str, str]:
     return {row["id"]: row["answer"] for row in _rows(Path(folder) / "labels.jsonl")}
 
 
+def _canaries(folder: str) -> set[str]:
+    path = Path(folder) / "canaries.jsonl"
+    return {row["id"] for row in _rows(path)} if path.is_file() else set()
+
+
 def evaluate(outputs_dir: str, labels_dir: str) -> dict[str, dict[str, float]]:
-    """1.0 or 0.0 for every labelled id, and their mean as `accuracy`.
+    """1.0 or 0.0 for every labelled id, and the mean of all but the canaries as `accuracy`.
 
     Raises ValueError unless the predictions name every labelled id exactly once and no other.
     """
@@ -26,7 +34,8 @@ def evaluate(outputs_dir: str, labels_dir: str) -> dict[str, dict[str, float]]:
     if len(answers) != len(rows) or answers.keys() != labels.keys():
         raise ValueError(f"{len(rows)} predictions do not name each of the {len(labels)} ids exactly once.")
     items = {key: float(answers[key] == label) for key, label in labels.items()}
-    return {"items": items, "metrics": {"accuracy": sum(items.values()) / len(items)}}
+    counted = [items[key] for key in items.keys() - _canaries(labels_dir)]
+    return {"items": items, "metrics": {"accuracy": sum(counted) / len(counted)}}
 
 
 def reward(rows: list[dict[str, str]], labels_dir: str) -> list[float | None]:
