@@ -29,7 +29,7 @@ def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
     return expired
 
 
-def promote_due() -> list[Proposal]:
+def promote_due(*, by: Actor = CLOCK) -> list[Proposal]:
     """Promote what the policy in force lets go live without a person; each is an act of its own.
 
     Raises what `promote` raises: without a signer nothing goes live by itself either.
@@ -41,7 +41,7 @@ def promote_due() -> list[Proposal]:
     due = [proposal for proposal in approved if policy.lane(proposal.lane).approvals == 0]
     for proposal in due:
         promote(
-            proposal=proposal, reason=f"Policy {policy.name} {policy.version} asks for no approval.", by=CLOCK
+            proposal=proposal, reason=f"Policy {policy.name} {policy.version} asks for no approval.", by=by
         )
     return due
 

@@ -30,10 +30,10 @@ def die() -> None:
 
 
 def die_in_the_sandbox() -> None:
-    """Die once a program runs below bubblewrap, which runs below the supervisor of the sandbox."""
+    """Die once a program runs below bubblewrap, which runs below a supervisor, which runs below the spawner."""
 
     def wait() -> None:
-        while _depth(os.getpid()) < 3:
+        while _depth(os.getpid()) < 4:
             time.sleep(0.001)
         die()
 
@@ -85,9 +85,9 @@ class Fuse:
             words = [os.fsdecode(word) for word in arguments[1]]
             if words[0] == "git" and words[1] in GIT_WRITES:
                 self.point(f"git: {words[1]}")
-            elif words[-1].endswith("supervisor.py"):
-                self.point("sandbox: starts")
-                self.point("sandbox: runs", die_in_the_sandbox)
+        elif event == "socket.sendmsg":  # the spawner is handed the pipes of a new supervisor
+            self.point("sandbox: starts")
+            self.point("sandbox: runs", die_in_the_sandbox)
 
 
 def _depth(pid: int) -> int:
