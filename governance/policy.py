@@ -37,6 +37,7 @@ LATER_LANES: Final[Mapping[str, Any]] = {
     "roles": {"approvals": 2, "role": OWNER, "cooling_off_hours": 24, "evidence": ["diff"]},
     "break_glass": {"approvals": 2, "role": OPERATOR},
 }
+LATER_ENVELOPE: Final = ("max_changed_bytes", "dependency_files", "forbidden_names")  # else as bundled
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,15 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The harness changes that need one approval only: which paths, how many changed lines at most."""
+    """The harness changes that need one approval only: paths (shell patterns), the size of the changed lines, no file
+    that names dependencies, no Python name of the forbidden ones that the live harness does not use already.
+    """
 
     paths: tuple[str, ...]
     max_changed_lines: int
+    max_changed_bytes: int
+    dependency_files: tuple[str, ...]
+    forbidden_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,6 @@ def parse_policy(text: str) -> Policy:
     _refuse_unknown("the policy", raw, known)
     approvals = _Table("approvals", raw, {"expire_hours", "proposal_expire_hours", "min_reason"})
     promotion = _Table("promotion", raw, {"roles"})
-    envelope = _Table("envelope", raw, {"paths", "max_changed_lines"})
     gate = _Table(
         "gate",
         raw,
@@ -133,7 +138,7 @@ def parse_policy(text: str) -> Policy:
         min_reason=approvals.whole("min_reason", low=10),
         promoter_roles=frozenset(_roles("promotion.roles", promotion.texts("roles"))),
         lanes=_lanes(raw.get("lanes", {})),
-        envelope=Envelope(envelope.texts("paths"), envelope.whole("max_changed_lines", low=0)),
+        envelope=_envelope(raw),
         gate=GateDefaults(
             alpha=gate.number("alpha", low=1e-9, high=0.5),
             hidden_queries=gate.whole("hidden_queries", low=1),
@@ -198,6 +203,21 @@ def _lane(name: str, lanes: dict[str, Any]) -> Lane:
         role=role,
         cooling_off=timedelta(hours=hours),
         evidence=table.texts("evidence", default=()),
+    )
+
+
+def _envelope(raw: Mapping[str, Any]) -> Envelope:
+    given = raw.get("envelope")
+    if isinstance(given, dict):
+        bundled = tomllib.loads(bundled_text())["envelope"]
+        raw = {"envelope": {**{key: bundled[key] for key in LATER_ENVELOPE}, **given}}
+    table = _Table("envelope", raw, {"paths", "max_changed_lines", *LATER_ENVELOPE})
+    return Envelope(
+        paths=table.texts("paths"),
+        max_changed_lines=table.whole("max_changed_lines", low=0),
+        max_changed_bytes=table.whole("max_changed_bytes", low=0),
+        dependency_files=table.texts("dependency_files"),
+        forbidden_names=table.texts("forbidden_names"),
     )
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from governance import diffs
 from governance.actions.base import act, check_reason, locked, move, note
 from governance.actors import CLOCK, Actor
+from governance.capabilities import Measures, measure
 from governance.digests import sha256_hex
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.lanes import Change, changed_paths, classify
@@ -140,7 +141,7 @@ def finish_verification(
     listed = keep_evidence(proposal, evidence)
     policy, _ = policy_in_force()
     lane, lane_reason = _lane(
-        _draft_of(proposal), proposal.base, policy.envelope, _diff_of(proposal, evidence)
+        _draft_of(proposal), proposal.base, policy.envelope, _measures(proposal, evidence)
     )
     proposal.lane, proposal.lane_reason = lane, lane_reason
     missing = sorted({*policy.lane(lane).evidence} - {item.name for item in evidence})
@@ -266,7 +267,7 @@ def _draft_of(proposal: Proposal) -> ProposalDraft:
     )
 
 
-def _lane(draft: ProposalDraft, base: str, envelope: Envelope, changed_lines: int | None) -> tuple[str, str]:
+def _lane(draft: ProposalDraft, base: str, envelope: Envelope, measures: Measures | None) -> tuple[str, str]:
     if draft.release is None:
         return draft.kind, f"It changes the {draft.kind}, which evaluator owners decide."
     live = Release.objects.select_related("harness", "adapter").get(digest=base)
@@ -276,13 +277,13 @@ def _lane(draft: ProposalDraft, base: str, envelope: Envelope, changed_lines: in
         harness_changed=new.harness_id != live.harness_id,
         old_files=live.harness.manifest.get("files"),
         new_files=new.harness.manifest.get("files"),
-        changed_lines=changed_lines,
+        measures=measures,
     )
     return classify(change, envelope)
 
 
-def _diff_of(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> int | None:
-    """The number of changed lines in the evidence `diff`, checked against both harnesses' file lists.
+def _measures(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> Measures | None:
+    """The measures of the evidence `diff`, checked against both harnesses' file lists.
 
     None when there is no diff or a harness's list is not known. Raises BadInput for a diff that is not theirs.
     """
@@ -304,4 +305,4 @@ def _diff_of(proposal: Proposal, evidence: Sequence[EvidenceItem]) -> int | None
             raise BadInput(
                 "The evidence `diff` is not what changed between the live harness and the proposed one."
             )
-    return diffs.changed_lines(diffs.tree_diff(old, new))
+    return measure(old, new)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.capabilities import Measures
 from governance.digests import (
     entries_digest,
     file_list,
@@ -23,12 +24,12 @@ from governance.policy import Envelope
 from governance.subjects import PARTS, current_subject, subject_digest, what_moved
 from tests.governance.cast import World, drafted, ready
 
-ENVELOPE = Envelope(("settings.toml", "prompts/*"), 200)
+ENVELOPE = Envelope(("settings.toml", "prompts/*"), 200, 5_000, ("*.lock",), ("os",))
 TREE = {"settings.toml": ("file", b"votes = 1\n"), "main.py": ("file", b"print(1)\n")}
 
 
 def _change(new: dict[str, tuple[str, bytes]], lines: int | None = 2) -> Change:
-    return Change(False, True, file_list(TREE), file_list(new), lines)
+    return Change(False, True, file_list(TREE), file_list(new), Measures(lines, lines, {}))
 
 
 def test_a_tree_digest_depends_on_every_path_mode_and_byte() -> None:
