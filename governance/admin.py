@@ -261,3 +261,24 @@ class CheckpointAdmin(ReadingRoom):
     readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
     list_display = ("size", by_field("root", "root"), moment("time", "signed (UTC)"))
     ordering = ("-size",)
+
+
+@admin.register(models.Seen)
+class SeenAdmin(ReadingRoom):
+    """What people marked as viewed or opened."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    list_display = ("person", "kind", by_field("digest", "digest"), moment("seen_at", "seen (UTC)"))
+    list_filter = ("kind",)
+    list_select_related = ("person__user",)
+    ordering = ("-seen_at",)
+
+
+@admin.register(models.Attempt)
+class AttemptAdmin(ReadingRoom):
+    """Failed sign-ins that still count."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    list_display = ("key", moment("failed_at", "failed (UTC)"))
+    search_fields = ("key",)
+    ordering = ("-failed_at",)

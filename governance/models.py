@@ -11,11 +11,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance.actors import Actor
+from governance.desk_models import Attempt, Seen
 from governance.stop_models import DIGEST, Halt, Hold
 from governance.transitions import Status
 
 __all__ = [
     "DIGEST",
+    "Attempt",
     "AuditEntry",
     "AuditHead",
     "Checkpoint",
@@ -29,6 +31,7 @@ __all__ = [
     "Release",
     "Review",
     "RoleGrant",
+    "Seen",
     "Task",
     "Version",
 ]
@@ -293,7 +296,8 @@ class Evidence(models.Model):
 class Review(models.Model):
     """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires.
 
-    Once it has expired its giver may give another one: `round` counts them.
+    Once it has expired its giver may give another one: `round` counts them. The last five columns say how closely the
+    reviewer looked (governance/attention.py), None where that was not measured.
     """
 
     class Verdict(models.TextChoices):
@@ -311,6 +315,11 @@ class Review(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
     consumed_at = models.DateTimeField(null=True, blank=True)
+    dwell_s = models.FloatField(null=True, blank=True)
+    files_changed = models.PositiveIntegerField(null=True, blank=True)
+    files_viewed = models.PositiveIntegerField(null=True, blank=True)
+    evidence_given = models.PositiveIntegerField(null=True, blank=True)
+    evidence_opened = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [

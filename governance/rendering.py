@@ -22,7 +22,7 @@ from pygments.lexers.python import PythonLexer
 from pygments.lexers.shell import BashLexer
 from pygments.token import STANDARD_TYPES, Token, _TokenType
 
-from governance.diffs import FLAGS, FileDiff, Hunk, Line, tree_diff, unpack
+from governance.diffs import FLAGS, FileDiff, Hunk, Line, Tree, pack, tree_diff, unpack
 from governance.errors import BadInput
 from governance.visible import visible
 
@@ -62,6 +62,11 @@ class ShownFile:
     diff: FileDiff
     flags: tuple[str, ...]
     html: SafeString | None
+
+
+def packed(old: Tree, new: Tree) -> bytes:
+    """Two trees as the bytes that the functions below take (and that the evidence `diff` holds)."""
+    return json.dumps(pack(old, new)).encode()
 
 
 def shown_files(packed: bytes, view: View) -> list[ShownFile]:

@@ -91,9 +91,18 @@ def _release_parts(release: Release) -> dict[str, str]:
     }
 
 
+def moved_parts(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(the part in words, its old value, its new value) of every part of a subject that differs."""
+    return [
+        (words, old.get(part, ""), new.get(part, ""))
+        for part, words in PARTS.items()
+        if old.get(part, "") != new.get(part, "")
+    ]
+
+
 def what_moved(approved: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Which parts differ, in words; the empty string when none does."""
-    moved = [words for part, words in PARTS.items() if approved.get(part, "") != now.get(part, "")]
+    moved = [words for words, _, _ in moved_parts(approved, now)]
     if not moved:
         return ""
     listed = moved[0] if len(moved) == 1 else f"{', '.join(moved[:-1])} and {moved[-1]}"

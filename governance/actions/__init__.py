@@ -28,6 +28,7 @@ from governance.actions.reverting import revert, revert_lineage
 from governance.actions.reviewing import acknowledge, review
 from governance.actions.stopping import resume, stop
 from governance.actions.upkeep import expire_due, promote_due, refresh_stale
+from governance.actions.viewing import mark_seen
 
 __all__ = [
     "EvidenceItem",
@@ -45,6 +46,7 @@ __all__ = [
     "install_policy",
     "install_task",
     "lift_hold",
+    "mark_seen",
     "note_event",
     "open_proposal",
     "policy_manifest",

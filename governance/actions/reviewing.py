@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from governance.actions.base import act, check_reason, check_subject, locked, move, note
 from governance.actors import Actor
+from governance.attention import attention_of
 from governance.errors import BadInput, Stale
 from governance.models import Proposal, Review
 from governance.rules import check_may_acknowledge, check_may_review, counted_approvals, standing
@@ -35,6 +36,7 @@ def review(*, proposal: Proposal, verdict: str, reason: str, subject_digest: str
     if subject_digest != proposal.subject_digest:
         raise Stale("What you read is not what this proposal is now; reload it and read it again.")
     check_subject(proposal)
+    attention = attention_of(proposal, person, by, rules.now)
     given = Review.objects.create(
         proposal=proposal,
         person=person,
@@ -45,6 +47,7 @@ def review(*, proposal: Proposal, verdict: str, reason: str, subject_digest: str
         nonce=secrets.token_hex(16),
         created_at=rules.now,
         expires_at=rules.now + rules.policy.approvals_expire,
+        **attention.facts(),
     )
     counted = len(counted_approvals(proposal, rules))
     _settle(proposal, Review.Verdict(verdict), text, counted >= rules.lane.approvals)
@@ -57,6 +60,7 @@ def review(*, proposal: Proposal, verdict: str, reason: str, subject_digest: str
         "approvals": counted,
         "approvals_needed": rules.lane.approvals,
         "status": proposal.status,
+        "attention": attention.facts(),
     }
     note(by, "proposal.review", proposal, reason=text, detail=detail)
     return given

@@ -34,6 +34,7 @@ def promote_due(*, by: Actor = CLOCK) -> list[Proposal]:
 
     Raises what `promote` raises: without a signer nothing goes live by itself either.
     """
+    check_is_clock(by)
     approved = list(Proposal.objects.filter(status=Status.APPROVED).order_by("pk"))
     if not approved:
         return []

@@ -24,6 +24,20 @@ def open_halts() -> list[Halt]:
     return list(Halt.objects.filter(resumed_at__isnull=True).order_by("scope"))
 
 
+@register.simple_tag(takes_context=True)
+def desk_roles(context: template.Context) -> frozenset[str]:
+    """The roles of the visitor, as the page asked for them already."""
+    return getattr(context.get("request"), "desk_roles", frozenset())
+
+
+@register.filter
+def percent(value: object) -> str:
+    """A share from 0 to 1 in per cent; `not measured` for a missing one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "not measured"
+    return f"{100 * value:.0f} %"
+
+
 @register.filter
 def visible(value: object) -> SafeString:
     """Untrusted text, escaped, with deceiving characters shown as pictures."""

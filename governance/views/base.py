@@ -53,6 +53,7 @@ def visitor_of(request: HttpRequest) -> Visitor:
     roles = roles_of(person)
     if not roles:
         raise PermissionDenied("You hold no role yet; an evaluator owner can make you a viewer, or more.")
+    request.desk_roles = roles  # type: ignore[attr-defined]  # for the navigation
     return Visitor(person, roles)
 
 

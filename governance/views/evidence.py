@@ -255,10 +255,16 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _raw(item: Evidence, data: Any) -> str:
+def raw_text(item: Evidence) -> str:
+    """The whole of a piece of evidence as text; JSON is indented."""
+    data = read_json(item)
     if data is not None:
         return json.dumps(data, indent=2, ensure_ascii=False)
-    return item.data()[:20_000].decode("utf-8", "replace")
+    return item.data().decode("utf-8", "replace")
+
+
+def _raw(item: Evidence, data: Any) -> str:
+    return raw_text(item) if data is not None else item.data()[:20_000].decode("utf-8", "replace")
 
 
 def _first(data: Mapping[str, Any], *names: str) -> Any:

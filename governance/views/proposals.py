@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from governance import actions, rules
-from governance.audit.log import Facts
 from governance.errors import BadInput, GovernanceError, NotAllowed, Stale
-from governance.models import AuditEntry, Evidence, PointerMove, Proposal
+from governance.interdiff import LAPSED, successor
+from governance.models import Evidence, PointerMove, Proposal, Review
 from governance.rendering import ShownFile, View, render_file, shown_files
 from governance.transitions import DECIDABLE, OPEN, Status
 from governance.views.acts import Refusal, check_step_up, posted_reason, refusal_of
 from governance.views.base import Visitor, desk_page, names_by_ref
 from governance.views.evidence import cards, read_json, score_delta
 from governance.views.needs import needs_of
+from governance.views.reading import Since, moved_of, note_reading, opened_evidence, since_last, viewed_files
 
 UNREADABLE = "The diff cannot be shown, so this cannot be approved."
 _VERDICTS = ("approve", "reject", "request_changes")
@@ -71,7 +71,7 @@ class Form:
 def proposal_page(request: HttpRequest, visitor: Visitor, ref: str) -> HttpResponse:
     """Everything that a decision about one proposal needs. Reading its evidence is recorded, once a subject."""
     proposal = _find(ref)
-    _note_reading(proposal, visitor)
+    note_reading(proposal, visitor)
     return _page(request, visitor, proposal, None)
 
 
@@ -142,25 +142,6 @@ def _view(request: HttpRequest) -> View:
     return "split" if request.GET.get("view") == "split" else "unified"
 
 
-def _note_reading(proposal: Proposal, visitor: Visitor) -> None:
-    if not proposal.subject_digest:
-        return
-    known = AuditEntry.objects.filter(
-        action="evidence.read",
-        actor=visitor.person.ref,
-        object_type="proposal",
-        object_id=proposal.ref,
-        body__contains=f'"subject_digest":"{proposal.subject_digest}"',
-    )
-    if known.exists():
-        return
-    task = proposal.task.slug if proposal.task else ""
-    facts = Facts(subject_digest=proposal.subject_digest, task=task)
-    with transaction.atomic():
-        subject = ("proposal", proposal.ref)
-        actions.note_event(by=visitor.actor, action="evidence.read", subject=subject, facts=facts)
-
-
 def _page(
     request: HttpRequest, visitor: Visitor, proposal: Proposal, refusal: Refusal | None
 ) -> HttpResponse:
@@ -170,6 +151,7 @@ def _page(
     blind = rules.can_review(proposal, visitor.actor)[0]
     view = _view(request)
     files, broken_diff = _files(evidence, view)
+    since = since_last(proposal, visitor.person, view) if blind else None
     names = names_by_ref({proposal.proposed_by, *proposal.excluded})
     comparison = next((item for item in evidence if item.name == "comparison"), None)
     context: dict[str, Any] = {
@@ -181,6 +163,12 @@ def _page(
         "cards": cards(evidence),
         "delta": score_delta(read_json(comparison)) if comparison else None,
         "files": files,
+        "viewed": viewed_files(files, visitor.person),
+        "opened": opened_evidence(proposal, visitor.person),
+        "moved": moved_of(proposal),
+        "successor": successor(proposal) if proposal.status in LAPSED else None,
+        "since": since,
+        "former_reason": _former_reason(since),
         "broken_diff": broken_diff,
         "view": view,
         "reviews": [] if blind else reviews,
@@ -192,6 +180,11 @@ def _page(
         "moves": PointerMove.objects.filter(proposal_ref=proposal.ref),
     }
     return render(request, "desk/proposal.html", context, status=refusal.status if refusal else 200)
+
+
+def _former_reason(since: Since | None) -> str:
+    """What this person wrote when they approved before; nothing after another verdict."""
+    return since.review.reason if since and since.review.verdict == Review.Verdict.APPROVE else ""
 
 
 def _files(evidence: list[Evidence], view: View) -> tuple[list[ShownFile], str]:

@@ -169,6 +169,18 @@ def ready(world: World, tree: Tree = BETTER, adapter: Version | None = None, old
     )
 
 
+def unreadable(world: World, code: Tree, body: bytes) -> Proposal:
+    """A proposal for another evaluator whose evidence `diff` is this."""
+    manifest = evaluator_manifest(code)
+    version = register_version(
+        kind="evaluator", digest=json_digest(manifest), task=world.task, manifest=manifest, by=LOOP
+    )
+    draft = ProposalDraft("evaluator", world.task, None, version, "Stricter", "")
+    proposal = begin_verification(proposal=open_proposal(draft=draft, by=LOOP), by=VERIFIER)
+    items = [EvidenceItem("diff", "application/json", body)]
+    return finish_verification(proposal=proposal, passed=True, reason="", evidence=items, by=VERIFIER)
+
+
 def say(world: World, name: str, proposal: Proposal, verdict: str = "approve") -> Review:
     """One verdict by one of the cast, on the subject as it is now."""
     proposal.refresh_from_db()
