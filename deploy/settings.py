@@ -21,6 +21,7 @@ SECRET_KEY: str = env.text("SECRET_KEY") or home.secret_key()
 ALLOWED_HOSTS: list[str] = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS: list[str] = env.words("CSRF_TRUSTED_ORIGINS")
 HTTPS: bool = env.flag("PAWL_HTTPS", default=False)
+ON_LOCALHOST: bool = {*ALLOWED_HOSTS} <= {"localhost", "127.0.0.1", "[::1]"}
 SECURE_SSL_REDIRECT: bool = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS: int = 31_536_000 if HTTPS else 0
@@ -28,11 +29,12 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SESSION_COOKIE_AGE = 8 * 3600  # seconds
+SESSION_COOKIE_AGE = 8 * 3600  # seconds since the last sign-in or step-up
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE: bool = HTTPS
-CSRF_COOKIE_SECURE: bool = HTTPS
+SESSION_COOKIE_SECURE: bool = HTTPS or not ON_LOCALHOST  # under another name nobody signs in without HTTPS
+CSRF_COOKIE_SECURE: bool = SESSION_COOKIE_SECURE
+CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
@@ -97,6 +99,7 @@ USE_TZ = True
 USE_I18N = False
 
 # --- accounts ---
+AUTHENTICATION_BACKENDS: list[str] = ["governance.authentication.ThrottledBackend"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {

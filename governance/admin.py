@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from governance import models, rules
+from governance.authentication import AdminSignInForm
 from governance.people import person_for_user
 from governance.reading_room import ReadingRoom, by_field, moment
 from governance.roles import AUDITOR, OPERATOR, OWNER
@@ -21,6 +22,7 @@ from governance.transitions import DECIDABLE, OPEN, Status
 admin.site.site_header = "Pawl"
 admin.site.site_title = "Pawl"
 admin.site.index_title = "Reading room"
+admin.site.login_form = AdminSignInForm
 admin.site.unregister([get_user_model(), Group])
 
 

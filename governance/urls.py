@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from governance import api
-from governance.views import audit, habits, inbox, proposals, reading, stops, versions
+from governance.views import account, audit, habits, inbox, proposals, reading, stops, versions
 
 app_name = "desk"
 
 urlpatterns = [
     path("", inbox.inbox, name="inbox"),
-    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", account.sign_in, name="login"),
+    path("password/", account.password_page, name="password"),
     path("logout/", LogoutView.as_view(next_page="desk:login"), name="logout"),
     path("proposals/<str:ref>/", proposals.proposal_page, name="proposal"),
     path("proposals/<str:ref>/act/", proposals.proposal_act, name="act"),

@@ -14,7 +14,7 @@ from governance.actions.installing import (
     register_release,
     register_version,
 )
-from governance.actions.people import create_person, grant_role, revoke_role
+from governance.actions.people import change_password, create_person, grant_role, revoke_role
 from governance.actions.promoting import promote
 from governance.actions.proposing import (
     EvidenceItem,
@@ -37,6 +37,7 @@ __all__ = [
     "acknowledge",
     "begin_verification",
     "break_glass",
+    "change_password",
     "create_person",
     "expire_due",
     "finish_verification",

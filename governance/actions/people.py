@@ -16,13 +16,13 @@ from governance.actions.installing import install_pointer, register_version
 from governance.actors import Actor
 from governance.audit.log import Facts, record
 from governance.digests import json_digest
-from governance.errors import BadInput
+from governance.errors import BadInput, NotAllowed
 from governance.models import Person, RoleGrant, Version
 from governance.people import in_setup
 from governance.pointers import ROSTER_KEY
 from governance.policy import policy_facts
 from governance.roster import FEWEST_OWNERS, check_owners, check_role_name, manifest_of, owners_in, roster_now
-from governance.rules import check_in_setup, check_may_add_people
+from governance.rules import check_in_setup, check_may_add_people, check_signed_in
 
 
 @act("person.add", durable=True)
@@ -41,6 +41,21 @@ def create_person(*, username: str, password: str, by: Actor) -> Person:
     person = Person.objects.create(ref=f"p-{secrets.token_hex(8)}", user=user)
     record(by=by, action="person.add", subject=("person", person.ref), facts=Facts(policy=policy_facts()))
     return person
+
+
+@act("person.password", durable=True)
+def change_password(*, person: Person, password: str, by: Actor) -> None:
+    """Give an account another password: people do that for themselves alone.
+
+    Raises NotAllowed for anyone else, ValidationError for a password that the rules refuse.
+    """
+    if check_signed_in(by) != person:
+        raise NotAllowed("People change their own password only.")
+    validate_password(password, person.user)
+    person.user.set_password(password)
+    person.user.save()
+    facts = Facts(policy=policy_facts())
+    record(by=by, action="person.password", subject=("person", person.ref), facts=facts)
 
 
 @act("role.grant", durable=True)

@@ -8,6 +8,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from governance.actions import note_event
+from governance.actions.throttling import TooManyAttempts
 from governance.audit.log import Facts
 from governance.errors import BadInput, GovernanceError, NotAllowed, Stale
 from governance.views.base import Visitor
@@ -40,12 +41,26 @@ def posted_reason(request: HttpRequest) -> str:
 
 
 def check_step_up(request: HttpRequest, visitor: Visitor, subject: tuple[str, str]) -> None:
-    """Raises NotAllowed, and records the refusal, unless the visitor typed their own password again."""
-    user = visitor.person.user
-    found = authenticate(request, username=user.get_username(), password=request.POST.get("password", ""))
-    if found is not None and found.pk == user.pk:
+    """Raises NotAllowed, and records the refusal, unless the visitor typed their own password again.
+
+    The session goes on under a new key: one that was copied before ends here.
+    """
+    sentence = _why_not_stepped_up(request, visitor)
+    if not sentence:
+        request.session.cycle_key()
         return
-    sentence = "The password is not yours, so nothing was done; type it again to confirm."
     facts = Facts(outcome="denied", reason=sentence)
     note_event(by=visitor.actor, action="desk.step_up", subject=subject, facts=facts)
     raise NotAllowed(sentence)
+
+
+def _why_not_stepped_up(request: HttpRequest, visitor: Visitor) -> str:
+    user = visitor.person.user
+    password = request.POST.get("password", "")
+    try:
+        found = authenticate(request, username=user.get_username(), password=password)
+    except TooManyAttempts as refusal:
+        return str(refusal)
+    if found is not None and found.pk == user.pk:
+        return ""
+    return "The password is not yours, so nothing was done; type it again to confirm."
