@@ -9,7 +9,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 from governance.actions.throttling import (
@@ -31,19 +31,16 @@ class ThrottledBackend(ModelBackend):
     that failures at the sign-in page cannot keep a signed-in operator from stopping something.
     """
 
-    def authenticate(
-        self,
-        request: HttpRequest | None,
-        username: str | None = None,
-        password: str | None = None,
-        **kwargs: Any,
-    ) -> AbstractBaseUser | None:
+    def authenticate(  # type: ignore[override]  # names and passwords come by keyword only
+        self, request: HttpRequest | None, **credentials: Any
+    ) -> User | None:
         """The account with this name and password, or None."""
+        username, password = credentials.get("username"), credentials.get("password")
         if not username or password is None:
             return None
         limits = _limits(request, username)
         made = begin_attempt(limits)
-        found: AbstractBaseUser | None = super().authenticate(request, username, password, **kwargs)
+        found = super().authenticate(request, **credentials)
         if found is not None:
             forgive(made, limits[0].key)
         return found
@@ -62,7 +59,7 @@ def _limits(request: HttpRequest | None, username: str) -> list[Limit]:
 class SignInForm(AuthenticationForm):
     """Name and password, with the sentence of a refusal."""
 
-    error_messages: ClassVar[dict[str, Any]] = {
+    error_messages: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         **AuthenticationForm.error_messages,
         "invalid_login": "The user name and password do not match an active account; try again.",
     }
@@ -82,7 +79,7 @@ class AdminSignInForm(SignInForm, AdminAuthenticationForm):
 class PasswordForm(PasswordChangeForm):
     """Another password for oneself; the old one is checked under the same limit."""
 
-    def __init__(self, user: AbstractBaseUser, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.request: HttpRequest | None = None
 

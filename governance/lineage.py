@@ -36,6 +36,20 @@ def live_descendants(digest: str) -> list[tuple[Task, Release]]:
     return [(task, release) for task, release in live if digest in ancestry(release)]
 
 
+def derived_from(task: Task, digest: str) -> list[Release]:
+    """The task's releases that are, or were made from, the release or version of this digest, oldest first."""
+    versions: set[int] = set()
+    for row in Version.objects.filter(task=task).order_by("pk"):
+        if row.digest == digest or row.parent_id in versions:
+            versions.add(row.pk)
+    found: dict[int, Release] = {}
+    for release in Release.objects.filter(task=task).select_related("harness", "adapter").order_by("pk"):
+        made_of = {release.harness_id, release.adapter_id} & versions
+        if release.digest == digest or release.parent_id in found or made_of:
+            found[release.pk] = release
+    return list(found.values())
+
+
 def newest_without(task: Task, digest: str) -> Release | None:
     """The release that was live last and was not made from this digest; None when there never was one."""
     moves = PointerMove.objects.filter(key=release_key(task)).order_by("-generation")

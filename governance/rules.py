@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from governance.actors import CLOCK, SETUP, VERIFIER, Actor
 from governance.errors import NotAllowed
-from governance.models import Halt, Person, Proposal, Review, RoleGrant
+from governance.models import Halt, Hold, Person, Proposal, Review, RoleGrant
 from governance.people import in_setup, person_of
 from governance.policy import Lane, Policy, policy_in_force
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, roles_of
@@ -247,6 +247,14 @@ def check_may_promote(proposal: Proposal, by: Actor) -> list[Review]:
 def check_may_revert(by: Actor) -> Person:
     """Raises NotAllowed unless an operator acts."""
     return check_role(by, {OPERATOR})
+
+
+def check_may_lift(held: Hold, by: Actor) -> Person:
+    """Raises NotAllowed unless an operator acts, each once: it takes two different people."""
+    person = check_may_revert(by)
+    if person.ref in held.lifted_by:
+        raise NotAllowed(f"{person} has already asked to lift this; it takes a second person.")
+    return person
 
 
 def check_may_break_glass(by: Actor) -> Person:

@@ -48,9 +48,8 @@ def submit_policy(*, text: str, summary: str, by: Actor) -> Proposal:
     draft = ProposalDraft("policy", None, None, version, f"Policy {policy.name} {policy.version}", summary)
     trees = ({"policy.toml": ("file", policy_text(old).encode())}, {"policy.toml": ("file", data)})
     not_tested = ["Nothing was replayed under the new rules; read them line by line."]
-    return _submit(
-        draft, by, "The policy reads as TOML and keeps the floors.", diffs.pack(*trees), not_tested
-    )
+    found = _Found("The policy reads as TOML and keeps the floors.", diffs.pack(*trees), not_tested)
+    return _submit(draft, by, found)
 
 
 def submit_roles(*, changes: Sequence[RoleChange], summary: str, by: Actor) -> Proposal:
@@ -71,29 +70,41 @@ def submit_roles(*, changes: Sequence[RoleChange], summary: str, by: Actor) -> P
     draft = ProposalDraft("roles", None, None, version, f"Roles: {words}"[:200], summary, concerned)
     trees = [{"roster": ("file", roster_text(grants).encode())} for grants in (held, after)]
     reason = f"The roster keeps at least {FEWEST_OWNERS} evaluator owners."
-    return _submit(draft, by, reason, diffs.pack(*trees), ["Whether these people are who they say."])
+    found = _Found(reason, diffs.pack(*trees), ["Whether these people are who they say."])
+    return _submit(draft, by, found)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorChange:
-    """A changed evaluator: its manifest (what the digest is of) and the code before and after."""
+    """A changed evaluator: its manifest (what the digest is of) and the code before and after.
+
+    `rescored` is the evidence of that name: the live release's outputs on a public split, scored by both.
+    {"release", "split", "metric", "n", "items_changed", "old": {"evaluator", "score", "reason"}, "new": the same};
+    a score is None where an evaluator gave none, with the reason.
+    """
 
     manifest: Mapping[str, Any]
     old: diffs.Tree
     new: diffs.Tree
+    rescored: Mapping[str, Any]
 
 
-def submit_evaluator(*, task: Task, change: EvaluatorChange, summary: str, by: Actor) -> Proposal:
-    """Propose an evaluator in place of the one in force.
-
-    Raises BadInput when the code has no evaluate.py or is larger than MAX_EVALUATOR_BYTES.
-    """
-    if "evaluate.py" not in change.new:
+def check_evaluator(code: diffs.Tree) -> None:
+    """Raises BadInput when the code has no evaluate.py or is larger than MAX_EVALUATOR_BYTES."""
+    if "evaluate.py" not in code:
         raise BadInput("The evaluator has no evaluate.py; give the evaluator's folder.")
-    if sum(len(data) for _, data in change.new.values()) > MAX_EVALUATOR_BYTES:
+    if sum(len(data) for _, data in code.values()) > MAX_EVALUATOR_BYTES:
         raise BadInput(
             f"The evaluator is larger than {MAX_EVALUATOR_BYTES:,} bytes; labels stay apart from it."
         )
+
+
+def submit_evaluator(*, task: Task, change: EvaluatorChange, summary: str, by: Actor) -> Proposal:
+    """Propose an evaluator in place of the one in force; it fails at once where it cannot score the live release.
+
+    Raises BadInput when the code has no evaluate.py or is larger than MAX_EVALUATOR_BYTES.
+    """
+    check_evaluator(change.new)
     version = register_version(
         kind=Version.Kind.EVALUATOR,
         digest=json_digest(change.manifest),
@@ -103,23 +114,46 @@ def submit_evaluator(*, task: Task, change: EvaluatorChange, summary: str, by: A
         by=by,
     )
     draft = ProposalDraft("evaluator", task, None, version, f"New evaluator for {task.slug}", summary)
-    not_tested = ["The live release was not scored under the new evaluator."]
-    return _submit(
-        draft, by, "The evaluator has its evaluate.py.", diffs.pack(change.old, change.new), not_tested
+    new = change.rescored["new"]
+    scored = new["score"] is not None
+    found = _Found(
+        "The evaluator has its evaluate.py and scores the live release."
+        if scored
+        else f"The new evaluator gives the live release no score: {new['reason']}",
+        diffs.pack(change.old, change.new),
+        ["The live release was not scored on the hidden set under the new evaluator."],
+        passed=scored,
+        rescored=change.rescored,
     )
+    return _submit(draft, by, found)
 
 
-def _submit(
-    draft: ProposalDraft, by: Actor, reason: str, diff: dict[str, Any], not_tested: list[str]
-) -> Proposal:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the core, or the loop for it, found out about a proposal of people."""
+
+    reason: str
+    diff: Mapping[str, Any]
+    not_tested: list[str]
+    passed: bool = True
+    rescored: Mapping[str, Any] | None = None
+
+    def evidence(self) -> list[EvidenceItem]:
+        bodies = {"diff": self.diff, "not_tested": self.not_tested, "rescored": self.rescored}
+        return [
+            EvidenceItem(name, JSON, json.dumps(body).encode())
+            for name, body in bodies.items()
+            if body is not None
+        ]
+
+
+def _submit(draft: ProposalDraft, by: Actor, found: _Found) -> Proposal:
     """Open, verify and hand over; a proposal that got so far already is returned as it is."""
     proposal = open_proposal(draft=draft, by=by)
     if proposal.status == Status.DRAFT:
         proposal = begin_verification(proposal=proposal, by=VERIFIER)
     if proposal.status != Status.VERIFYING:
         return proposal
-    evidence = [
-        EvidenceItem("diff", JSON, json.dumps(diff).encode()),
-        EvidenceItem("not_tested", JSON, json.dumps(not_tested).encode()),
-    ]
-    return finish_verification(proposal=proposal, passed=True, reason=reason, evidence=evidence, by=VERIFIER)
+    return finish_verification(
+        proposal=proposal, passed=found.passed, reason=found.reason, evidence=found.evidence(), by=VERIFIER
+    )

@@ -6,7 +6,18 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from governance import api
-from governance.views import account, audit, habits, inbox, proposals, reading, stops, versions
+from governance.views import (
+    account,
+    audit,
+    emergencies,
+    habits,
+    inbox,
+    people,
+    proposals,
+    reading,
+    stops,
+    versions,
+)
 
 app_name = "desk"
 
@@ -24,6 +35,11 @@ urlpatterns = [
     path("tasks/", versions.task_list, name="tasks"),
     path("tasks/<slug:slug>/", versions.task_page, name="task"),
     path("tasks/<slug:slug>/revert/", versions.task_revert, name="revert"),
+    path("tasks/<slug:slug>/hold/", emergencies.hold, name="hold"),
+    path("tasks/<slug:slug>/glass/", emergencies.break_glass, name="glass"),
+    path("people/", people.people_page, name="people"),
+    path("people/roles/", people.propose_roles, name="roles"),
+    path("stops/lift/", emergencies.lift, name="lift"),
     path("stops/", stops.stops_page, name="stops"),
     path("stops/act/", stops.stops_act, name="stops-act"),
     path("audit/", audit.audit_list, name="audit"),

@@ -64,6 +64,10 @@ def _finish(campaign: Campaign, lease: Lease, outcome: Next) -> None:
 
 def _turn(campaign: Campaign, generation: Generation, lease: Lease) -> Turn:
     contract = Contract.from_json(campaign.contract)
-    return Turn(
-        campaign, generation, contract, open_task(campaign.task), get_backend(campaign.profile), lease
-    )
+    task = open_task(campaign.task)
+    if task.evaluator.digest != contract.evaluator:
+        raise LoopError(
+            "The evaluator changed since the campaign began and scores of two epochs are never compared; start a new "
+            "campaign under the new one."
+        )
+    return Turn(campaign, generation, contract, task, get_backend(campaign.profile), lease)

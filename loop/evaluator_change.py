@@ -17,23 +17,30 @@ from governance.diffs import Tree
 from governance.digests import read_tree
 from governance.models import Proposal, Task, Version
 from governance.pointers import evaluator_in_force
-from governance.submitting import EvaluatorChange, submit_evaluator
+from governance.rules import check_may_propose
+from governance.submitting import EvaluatorChange, check_evaluator, submit_evaluator
 from loop.errors import TaskError
 from loop.installation import ARTIFACTS, store
+from loop.installed import open_task
+from loop.rescoring import rescore
 from loop.runtimes import ensure_runtime
 
 
 def propose_evaluator(task: Task, folder: Path, summary: str, by: Actor) -> Proposal:
     """Propose the evaluator in `folder` in place of the one in force.
 
-    Raises BadInput when the folder holds no evaluator, TaskError when its runtime cannot be built.
+    The live release is scored by both. Raises BadInput when the folder holds no evaluator, TaskError when its runtime
+    cannot be built or the live release gives no outputs, SandboxError when there is no sandbox.
     """
+    check_may_propose(by)
+    after = read_tree(folder)
+    check_evaluator(after)
     old = evaluator_in_force(task)
     lock = folder / "requirements.txt"
     runtime = ensure_runtime(lock if lock.is_file() else None, Path(settings.PAWL_HOME) / "runtimes")
     manifest = {**old.manifest, "code": store(ARTIFACTS).put(folder), "runtime": runtime.digest}
     before = read_tree(store(ARTIFACTS).path(old.manifest["code"]))
-    change = EvaluatorChange(manifest, before, read_tree(folder))
+    change = EvaluatorChange(manifest, before, after, rescore(open_task(task), manifest))
     return submit_evaluator(task=task, change=change, summary=summary, by=by)
 
 
@@ -41,8 +48,9 @@ def propose_registered(task: Task, digest: str, summary: str, by: Actor) -> Prop
     """Propose a registered evaluator version, known by the beginning of its digest, in place of the one in force.
 
     The diff shows its code and, as the file DATA, which labels and hidden set it stands on. Raises TaskError when the
-    beginning names no single version, or the one in force.
+    beginning names no single version, or the one in force; like propose_evaluator where the release cannot be scored.
     """
+    check_may_propose(by)
     old = evaluator_in_force(task)
     versions = list(Version.objects.filter(kind=Version.Kind.EVALUATOR, task=task).order_by("created_at"))
     found = [version for version in versions if version.digest.startswith(digest) and version != old]
@@ -52,7 +60,8 @@ def propose_registered(task: Task, digest: str, summary: str, by: Actor) -> Prop
             f"{digest!r} is not the beginning of one evaluator version of {task.slug} that is not in force; "
             f"registered are {known}. Install the task's folder with its new data to register another."
         )
-    change = EvaluatorChange(found[0].manifest, _shown(old.manifest), _shown(found[0].manifest))
+    new = found[0].manifest
+    change = EvaluatorChange(new, _shown(old.manifest), _shown(new), rescore(open_task(task), new))
     return submit_evaluator(task=task, change=change, summary=summary, by=by)
 
 

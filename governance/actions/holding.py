@@ -9,11 +9,11 @@ from django.utils import timezone
 from governance.actions.base import act, check_reason, move, note
 from governance.actors import Actor
 from governance.audit.log import Facts, record
-from governance.errors import BadInput, NotAllowed, Stale
+from governance.errors import BadInput, Stale
 from governance.lineage import ancestry
 from governance.models import Hold, Proposal, Release, Version
 from governance.policy import policy_facts, policy_in_force
-from governance.rules import check_may_revert
+from governance.rules import check_may_lift, check_may_revert
 from governance.transitions import OPEN, Status
 
 PEOPLE_TO_LIFT: Final = 2
@@ -32,12 +32,11 @@ def hold(*, digest: str, reason: str, by: Actor) -> Hold:
 @act("hold.lift", durable=True)
 def lift_hold(*, digest: str, reason: str, by: Actor) -> Hold:
     """Ask to lift a hold; the second person who asks lifts it. Raises BadInput when nothing is held there."""
-    person = check_may_revert(by)
+    check_may_revert(by)
     held = Hold.objects.select_for_update().filter(digest=digest, lifted_at__isnull=True).first()
     if held is None:
         raise BadInput(f"{digest[:12]} is not held.")
-    if person.ref in held.lifted_by:
-        raise NotAllowed(f"{person} has already asked to lift this; it takes a second person.")
+    person = check_may_lift(held, by)
     text = check_reason(reason, policy_in_force()[0].min_reason)
     asked = [*held.lifted_by, person.ref]
     over = timezone.now() if len(asked) == PEOPLE_TO_LIFT else None

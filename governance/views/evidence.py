@@ -14,6 +14,7 @@ from governance.models import Evidence
 from governance.svg import interval_plot
 
 _ORDER = (
+    "rescored",
     "comparison",
     "public",
     "attribution",
@@ -28,6 +29,7 @@ _ORDER = (
 )
 _TITLES = {
     "comparison": "Hidden test against the live release",
+    "rescored": "The live release under both evaluators",
     "public": "Public validation",
     "attribution": "What each lever adds",
     "ledger": "Hidden-query ledger",
@@ -160,6 +162,14 @@ def _attribution(data: Any) -> tuple[str, dict[str, Any]]:
     return "attribution", {"rows": rows, "base": found.get(("old", "old"))}
 
 
+def _rescored(data: Any) -> tuple[str, dict[str, Any]]:
+    sides = [data.get(name) for name in ("old", "new")] if isinstance(data, dict) else []
+    if not sides or not all(isinstance(side, dict) for side in sides):
+        return _facts(data)
+    words = ("In force", "Proposed")
+    return "rescored", {"rows": [(word, side) for word, side in zip(words, sides, strict=True)]}
+
+
 def _ledger(data: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(data, dict):
         return _facts(data)
@@ -280,6 +290,7 @@ def _number(value: Any) -> float | None:
 _BUILDERS = {
     "comparison": _comparison,
     "public": _public,
+    "rescored": _rescored,
     "attribution": _attribution,
     "ledger": _ledger,
     "decision": _decision,

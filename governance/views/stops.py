@@ -43,7 +43,7 @@ class Switch:
 @desk_page
 def stops_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Every switch, and every digest that is held."""
-    return _page(request, visitor, None)
+    return page_of(request, visitor, None)
 
 
 @require_POST
@@ -61,7 +61,7 @@ def stops_act(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         carry_out = actions.stop if act == "stop" else actions.resume
         halt = carry_out(scope=scope, reason=reason, by=visitor.actor)
     except GovernanceError as error:
-        return _page(request, visitor, refusal_of(error, request))
+        return page_of(request, visitor, refusal_of(error, request))
     messages.success(request, _said(act, scope or "Everything", halt))
     return redirect("desk:stops")
 
@@ -72,18 +72,20 @@ def _said(act: str, name: str, halt: Halt) -> str:
     return f"{name} goes on." if halt.resumed_at else "Noted; a second person must ask too."
 
 
-def _page(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> HttpResponse:
+def page_of(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> HttpResponse:
+    """The page, with what was refused, if anything."""
     halts = {halt.scope: halt for halt in Halt.objects.filter(resumed_at__isnull=True)}
     holds = list(Hold.objects.filter(lifted_at__isnull=True).order_by("-held_at"))
     names = names_by_ref(
         {ref for halt in halts.values() for ref in (halt.stopped_by, *halt.resumed_by)}
-        | {hold.held_by for hold in holds}
+        | {ref for hold in holds for ref in (hold.held_by, *hold.lifted_by)}
     )
     scopes = ["", *Task.objects.order_by("slug").values_list("slug", flat=True)]
     context: dict[str, Any] = {
         "here": "stops",
         "switches": [_switch(scope, halts.get(scope), names, visitor) for scope in scopes],
-        "holds": [{"hold": hold, "by": names[hold.held_by]} for hold in holds],
+        "holds": [_held(hold, names, visitor) for hold in holds],
+        "digest": request.POST.get("digest"),
         "refusal": refusal,
         "scope": request.POST.get("scope"),
     }
@@ -98,3 +100,9 @@ def _switch(scope: str, halt: Halt | None, names: dict[str, str], visitor: Visit
     allowed, why_not = rules.can(lambda: rules.check_may_resume(halt, by))
     asked = tuple(names[ref] for ref in halt.resumed_by)
     return Switch(scope, halt, names[halt.stopped_by], asked, allowed, why_not)
+
+
+def _held(hold: Hold, names: dict[str, str], visitor: Visitor) -> dict[str, Any]:
+    allowed, why_not = rules.can(lambda: rules.check_may_lift(hold, visitor.actor))
+    asked = [names[ref] for ref in hold.lifted_by]
+    return {"hold": hold, "by": names[hold.held_by], "asked": asked, "allowed": allowed, "why_not": why_not}

@@ -13,8 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from governance import actions, rules
 from governance.errors import GovernanceError, Stale
-from governance.models import Pointer, PointerMove, Proposal, Release, Task, Version
+from governance.lineage import derived_from
+from governance.models import Hold, Pointer, PointerMove, Proposal, Release, Task, Version
 from governance.pointers import POLICY_KEY, current_digest, evaluator_key, release_key
+from governance.policy import policy_in_force
 from governance.transitions import OPEN
 from governance.views.acts import Refusal, check_step_up, posted_reason, refusal_of
 from governance.views.base import Visitor, desk_page, names_by_ref
@@ -62,7 +64,7 @@ def task_list(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 @desk_page
 def task_page(request: HttpRequest, visitor: Visitor, slug: str) -> HttpResponse:
     """One task: history of its live release, lineage of its releases, evaluator epochs, policy."""
-    return _page(request, visitor, get_object_or_404(Task, slug=slug), None)
+    return page_of(request, visitor, get_object_or_404(Task, slug=slug), None)
 
 
 @require_POST
@@ -79,12 +81,13 @@ def task_revert(request: HttpRequest, visitor: Visitor, slug: str) -> HttpRespon
         to_digest = request.POST.get("digest", "")
         proposal = actions.revert(key=key, to_digest=to_digest, reason=reason, by=visitor.actor)
     except GovernanceError as error:
-        return _page(request, visitor, task, refusal_of(error, request))
+        return page_of(request, visitor, task, refusal_of(error, request))
     messages.success(request, "Reverted: the earlier release is live again.")
     return redirect("desk:proposal", proposal.ref)
 
 
-def _page(request: HttpRequest, visitor: Visitor, task: Task, refusal: Refusal | None) -> HttpResponse:
+def page_of(request: HttpRequest, visitor: Visitor, task: Task, refusal: Refusal | None) -> HttpResponse:
+    """The page of a task, with what was refused, if anything."""
     key = release_key(task)
     live = current_digest(key)
     moves = list(PointerMove.objects.filter(key=key).order_by("-generation"))
@@ -106,8 +109,24 @@ def _page(request: HttpRequest, visitor: Visitor, task: Task, refusal: Refusal |
         "why_not": why_not,
         "refusal": refusal,
         "chosen": request.POST.get("digest", ""),
+        **_emergencies(request, visitor, task),
     }
     return render(request, "desk/task.html", context, status=refusal.status if refusal else 200)
+
+
+def _emergencies(request: HttpRequest, visitor: Visitor, task: Task) -> dict[str, Any]:
+    """What the forms for holding and breaking the glass need, and the preview of what derives from a release."""
+    may_break, why_not_break = rules.can(lambda: rules.check_may_break_glass(visitor.actor))
+    origin = request.GET.get("from", "")[:64]
+    held = Hold.objects.filter(lifted_at__isnull=True).values_list("digest", flat=True)
+    return {
+        "glass": policy_in_force()[0].break_glass,
+        "may_break": may_break,
+        "why_not_break": why_not_break,
+        "origin": origin,
+        "derived": derived_from(task, origin) if origin else [],
+        "held": set(held),
+    }
 
 
 def lineage(task: Task, live: str, was_live: set[str]) -> list[Node]:

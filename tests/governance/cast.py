@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from governance import diffs
 from governance.actions import (
@@ -43,6 +43,16 @@ BOLDER = {**SEED, "main.py": ("file", b"print(2)\n")}
 
 EVALUATOR = {"evaluate.py": ("file", b"def evaluate(o, l): ...\n")}
 FAIRER = {"evaluate.py": ("file", b"def evaluate(o, l): return {}\n")}
+
+RESCORED: dict[str, Any] = {
+    "release": "a" * 64,
+    "split": "public-val",
+    "metric": "accuracy",
+    "n": 250,
+    "items_changed": 12,
+    "old": {"evaluator": "b" * 64, "score": 0.75, "reason": ""},
+    "new": {"evaluator": "c" * 64, "score": 0.5, "reason": ""},
+}
 
 Tree = dict[str, tuple[str, bytes]]
 
@@ -177,7 +187,10 @@ def unreadable(world: World, code: Tree, body: bytes) -> Proposal:
     )
     draft = ProposalDraft("evaluator", world.task, None, version, "Stricter", "")
     proposal = begin_verification(proposal=open_proposal(draft=draft, by=LOOP), by=VERIFIER)
-    items = [EvidenceItem("diff", "application/json", body)]
+    items = [
+        EvidenceItem("diff", "application/json", body),
+        EvidenceItem("rescored", "application/json", json.dumps(RESCORED).encode()),
+    ]
     return finish_verification(proposal=proposal, passed=True, reason="", evidence=items, by=VERIFIER)
 
 

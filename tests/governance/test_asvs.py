@@ -65,6 +65,10 @@ def test_v7_5_3_every_act_that_decides_asks_for_the_password_again(
         ("operator", "/tasks/digits/revert/", {"live": live.target, "digest": world.seed.digest}),
         ("operator", "/stops/act/", {"act": "stop", "scope": ""}),
         ("operator", "/stops/act/", {"act": "resume", "scope": "digits"}),
+        ("operator", "/stops/lift/", {"digest": world.seed.digest}),
+        ("operator", "/tasks/digits/hold/", {"digest": live.target}),
+        ("operator", "/tasks/digits/glass/", {"live": live.target, "digest": world.seed.digest}),
+        ("operator", "/people/roles/", {"person": "outsider", "role": "reviewer", "act": "grant"}),
     ]
     before = _state()
     for name, address, form in posts:

@@ -101,7 +101,7 @@ def test_removing_a_file_or_a_name_needs_no_second_look() -> None:
 
 
 def test_names_are_compared_with_a_former_version_that_could_not_be_read_as_if_it_had_none() -> None:
-    assert new_names(b"def (", b"import os\n") == {"os"}
+    assert new_names(b"def (", b"import os\n") == frozenset({"os"})
     assert new_names(b"", b"x = 1\n" * 100_000) is None
 
 

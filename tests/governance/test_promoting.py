@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError
 
-from governance.actions import promote, promote_due, review
-from governance.actors import CLOCK, LOOP
+from governance.actions import (
+    EvidenceItem,
+    ProposalDraft,
+    begin_verification,
+    finish_verification,
+    open_proposal,
+    promote,
+    promote_due,
+    register_version,
+    review,
+)
+from governance.actors import CLOCK, LOOP, VERIFIER
 from governance.audit.replay import replay
+from governance.digests import json_digest
 from governance.errors import AuditError, BadInput, NotAllowed, Stale
 from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal, Review
 from governance.pointers import live_release
@@ -23,6 +34,7 @@ from tests.governance.cast import (
     EVALUATOR,
     FAIRER,
     REASON,
+    RESCORED,
     World,
     age,
     approved,
@@ -35,7 +47,7 @@ from tests.governance.cast import (
     say,
 )
 
-NEW_POLICY = bundled_text().replace('version = "2"', 'version = "3"')
+NEW_POLICY = bundled_text().replace('version = "3"', 'version = "4"')
 
 
 def test_promoting_moves_the_live_release_and_keeps_its_history(world: World) -> None:
@@ -245,7 +257,7 @@ def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(wor
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     open_release.refresh_from_db()
-    assert open_release.status_reason == "The policy in force moved: Policy strict 3."
+    assert open_release.status_reason == "The policy in force moved: Policy strict 4."
 
 
 def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> None:
@@ -296,7 +308,7 @@ def test_evidence_cannot_be_changed_after_the_fact_even_in_the_database(world: W
 
 
 def _submitted_evaluator(world: World, by: str = "starter") -> Proposal:
-    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER)
+    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER, RESCORED)
     return submit_evaluator(task=world.task, change=change, summary="", by=world.cast.act(by))
 
 
@@ -308,10 +320,34 @@ def test_an_evaluator_is_code_of_modest_size_with_its_entry_point(world: World) 
         with pytest.raises(BadInput, match=words):
             submit_evaluator(
                 task=world.task,
-                change=EvaluatorChange(evaluator_manifest(code), EVALUATOR, code),
+                change=EvaluatorChange(evaluator_manifest(code), EVALUATOR, code, RESCORED),
                 summary="",
                 by=world.cast.act("olga"),
             )
+
+
+def test_an_evaluator_that_gives_the_live_release_no_score_fails_with_the_reason(world: World) -> None:
+    silent = {**RESCORED, "new": {"evaluator": "c" * 64, "score": None, "reason": "It raised KeyError."}}
+    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER, silent)
+    proposal = submit_evaluator(task=world.task, change=change, summary="", by=world.cast.act("olga"))
+    assert (proposal.status, proposal.status_reason) == (
+        "failed",
+        "The new evaluator gives the live release no score: It raised KeyError.",
+    )
+
+
+def test_an_evaluator_without_the_live_release_scored_by_both_is_never_decided(world: World) -> None:
+    proposal = _submitted_evaluator(world)
+    assert (proposal.status, proposal.evidence.filter(name="rescored").count()) == ("ready", 1)
+    manifest = evaluator_manifest(BOLDER)
+    version = register_version(
+        kind="evaluator", digest=json_digest(manifest), task=world.task, manifest=manifest, by=LOOP
+    )
+    draft = ProposalDraft("evaluator", world.task, None, version, "Fairer", "")
+    bare = begin_verification(proposal=open_proposal(draft=draft, by=LOOP), by=VERIFIER)
+    diff = [EvidenceItem("diff", "application/json", b'{"files": []}')]
+    bare = finish_verification(proposal=bare, passed=True, reason="", evidence=diff, by=VERIFIER)
+    assert (bare.status, "without evidence: rescored" in bare.status_reason) == ("failed", True)
 
 
 def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_person(world: World) -> None:

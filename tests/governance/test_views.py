@@ -13,22 +13,17 @@ from pytest_django import DjangoAssertNumQueries
 
 from governance import rules
 from governance.actions import (
-    EvidenceItem,
     ProposalDraft,
-    begin_verification,
-    finish_verification,
     open_proposal,
-    register_version,
 )
-from governance.actors import LOOP, VERIFIER
-from governance.digests import file_list, json_digest
-from governance.models import AuditEntry, Person, Proposal, Version
+from governance.actors import LOOP
+from governance.models import AuditEntry, Person, Proposal
 from governance.policy import policy_in_force
 from governance.roles import roles_of
 from governance.views.base import Visitor
 from governance.views.turns import turn_of
 from tests.desk_scene import Scene, make_scene
-from tests.governance.cast import PASSWORD, REASON, Tree, World, make_release, say
+from tests.governance.cast import FAIRER, PASSWORD, REASON, World, make_release, say, unreadable
 
 LogIn = Callable[[str], Client]
 
@@ -271,15 +266,7 @@ def test_a_form_without_its_token_changes_nothing(scene: Scene) -> None:
 
 
 def test_nobody_can_approve_a_diff_that_cannot_be_shown(world: World, log_in: LogIn) -> None:
-    draft = ProposalDraft("evaluator", world.task, None, _other_evaluator(world), "Stricter", "")
-    proposal = begin_verification(proposal=open_proposal(draft=draft, by=LOOP), by=VERIFIER)
-    proposal = finish_verification(
-        proposal=proposal,
-        passed=True,
-        reason="Scored under both.",
-        evidence=[EvidenceItem("diff", "application/json", b'{"files": 1}')],
-        by=VERIFIER,
-    )
+    proposal = unreadable(world, FAIRER, b'{"files": 1}')
     olga = log_in("olga")
     page = olga.get(f"/proposals/{proposal.ref}/").content.decode()
     assert re.search(r'value="approve"[^>]*disabled', page)
@@ -287,14 +274,6 @@ def test_nobody_can_approve_a_diff_that_cannot_be_shown(world: World, log_in: Lo
     status, page = send(olga, proposal, "approve")
     assert status == 403 and "The diff cannot be shown, so this cannot be approved." in page
     assert not proposal.reviews.exists()
-
-
-def _other_evaluator(world: World) -> Version:
-    code: Tree = {"evaluate.py": ("file", b"def evaluate(o, l): return {}\n")}
-    manifest = {"files": file_list(code), "hidden_commitment": "h" * 8}
-    return register_version(
-        kind="evaluator", digest=json_digest(manifest), task=world.task, manifest=manifest, by=LOOP
-    )
 
 
 def test_a_failed_proposal_says_why_and_offers_nothing(scene: Scene, log_in: LogIn) -> None:
@@ -327,3 +306,13 @@ def test_no_page_has_inline_scripts_or_styles_and_all_have_the_policy(scene: Sce
         assert "default-src 'self'" in answer["Content-Security-Policy"], address
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html), address
         assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", html)), address
+
+
+def test_the_live_release_under_both_evaluators_stands_side_by_side_without_a_difference(
+    world: World, log_in: LogIn
+) -> None:
+    proposal = unreadable(world, FAIRER, b'{"files": []}')
+    page = log_in("olga").get(f"/proposals/{proposal.ref}/").content.decode()
+    card = page.split("The live release under both evaluators", 1)[1].split("</section>")[0]
+    assert "0.75" in card and "0.5" in card and "12 of 250" in card
+    assert "they are never compared" in card and "0.25" not in card

@@ -1,4 +1,4 @@
-"""A changed evaluator is proposed, never put in force."""
+"""A changed evaluator is proposed with the live release scored by both, and never put in force by that."""
 
 from __future__ import annotations
 
@@ -8,82 +8,107 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import Settings
+from django.utils import timezone
 
-from governance.actions import (
-    create_person,
-    grant_role,
-    install_pointer,
-    install_policy,
-    install_task,
-    register_version,
-)
-from governance.actors import SETUP
-from governance.digests import json_digest
-from governance.models import Proposal, Version
-from governance.pointers import evaluator_in_force
-from governance.roles import OWNER
-from loop.installation import ARTIFACTS, store
+from governance.errors import NotAllowed
+from governance.models import Person, Pointer, Proposal, Release, Version
+from governance.pointers import evaluator_in_force, live_release, release_key
+from loop.errors import TaskError
+from loop.evaluator_change import propose_evaluator
+from loop.installation import ARTIFACTS, repo_of, store
+from loop.repos import CommitNote
+from tests.loop.conftest import COINS, Service
 
-PASSWORD = "a long pass phrase for tests"
-OLD = "def evaluate(outputs_dir, labels_dir): return {'items': {}}\n"
+OLD = (COINS / "evaluator" / "evaluate.py").read_text()
+STRICT = OLD.replace('float(answers[row["id"]] == row["answer"])', "0.0")
 
 
-@pytest.fixture
-def installed(db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
-    """An instance with an owner and a task whose evaluator is in force."""
-    settings.PAWL_HOME = tmp_path / "home"
-    monkeypatch.setenv("PAWL_PASSWORD", PASSWORD)
-    install_policy(by=SETUP)
-    task = install_task(spec={"id": "digits"}, spec_digest="1" * 64, by=SETUP)
-    code = tmp_path / "old"
-    code.mkdir()
-    (code / "evaluate.py").write_text(OLD)
-    manifest = {
-        "code": store(ARTIFACTS).put(code),
-        "runtime": "r" * 64,
-        "labels": "l" * 64,
-        "hidden_commitment": "h" * 64,
-    }
-    version = register_version(
-        kind="evaluator", digest=json_digest(manifest), task=task, manifest=manifest, by=SETUP
-    )
-    install_pointer(key="evaluator:digits", digest=version.digest, reason="First.", by=SETUP)
-    grant_role(person=create_person(username="olga", password=PASSWORD, by=SETUP), role=OWNER, by=SETUP)
-    return version
-
-
-def _propose(*args: str) -> str:
-    out = io.StringIO()
-    call_command("propose", *args, "--as", "olga", "--json", stdout=out)
-    return str(json.loads(out.getvalue())["ref"])
-
-
-def test_a_changed_evaluator_waits_for_owners_with_its_diff_and_the_same_labels(
-    installed: Version, tmp_path: Path
-) -> None:
+def _folder(tmp_path: Path, code: str) -> Path:
     folder = tmp_path / "new"
     folder.mkdir()
-    (folder / "evaluate.py").write_text(OLD.replace("{}", "{'a': 1.0}"))
-    proposal = Proposal.objects.get(ref=_propose("--evaluator", str(folder), "--task", "digits"))
+    (folder / "evaluate.py").write_text(code)
+    return folder
+
+
+def _propose(monkeypatch: pytest.MonkeyPatch, *args: str) -> Proposal:
+    monkeypatch.setenv("PAWL_PASSWORD", "correct-horse-oscar")
+    out = io.StringIO()
+    call_command("propose", *args, "--as", "oscar", "--json", stdout=out)
+    return Proposal.objects.get(ref=json.loads(out.getvalue())["ref"])
+
+
+def test_a_changed_evaluator_waits_with_its_diff_and_the_live_release_scored_by_both(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = evaluator_in_force(service.task)
+    assert STRICT != OLD
+    proposal = _propose(
+        monkeypatch, "--evaluator", str(_folder(tmp_path, STRICT)), "--task", service.task.slug
+    )
     assert (proposal.status, proposal.lane) == ("ready", "evaluator")
-    assert proposal.task is not None and proposal.version is not None
-    assert evaluator_in_force(proposal.task) == installed
+    assert proposal.version is not None
+    assert evaluator_in_force(service.task) == installed
     new = proposal.version.manifest
-    assert store(ARTIFACTS).path(new["code"]).joinpath("evaluate.py").read_text().count("1.0") == 1
-    assert {key for key in new if new[key] != installed.manifest[key]} == {"code", "runtime"}
+    assert store(ARTIFACTS).path(new["code"]).joinpath("evaluate.py").read_text() == STRICT
+    assert {key for key in new if new[key] != installed.manifest[key]} <= {"code", "runtime"}
     evidence = {item.name: json.loads(item.data()) for item in proposal.evidence.all()}
     assert evidence["diff"]["files"][0]["old"]["text"] == OLD
-    assert evidence["not_tested"] == ["The live release was not scored under the new evaluator."]
+    told = evidence["rescored"]
+    assert (told["release"], told["split"]) == (live_release(service.task).digest, "public-val")
+    assert (told["old"]["evaluator"], told["new"]["evaluator"]) == (installed.digest, proposal.version.digest)
+    assert told["old"]["score"] > 0 == told["new"]["score"]
+    assert told["items_changed"] == round(told["old"]["score"] * told["n"])
+    assert evidence["not_tested"] == [
+        "The live release was not scored on the hidden set under the new evaluator."
+    ]
 
 
-def test_a_folder_without_an_evaluator_is_not_proposed(installed: Version, tmp_path: Path) -> None:
+def test_an_evaluator_that_cannot_score_the_live_release_fails_at_once(
+    service: Service, tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, "def evaluate(outputs_dir, labels_dir):\n    raise KeyError('a label')\n")
+    proposal = propose_evaluator(service.task, folder, "", service.operator)
+    assert proposal.status == "failed"
+    assert "gives the live release no score" in proposal.status_reason
+    assert "KeyError" in proposal.status_reason and "a label" not in proposal.status_reason
+    told = json.loads(proposal.evidence.get(name="rescored").data())
+    assert (told["new"]["score"], told["items_changed"]) == (None, None)
+    assert told["old"]["score"] is not None
+
+
+def test_a_live_release_that_does_not_run_judges_no_evaluator(service: Service, tmp_path: Path) -> None:
+    row = service.task
+    broken = {"main.py": ("file", b"raise SystemExit(3)\n")}
+    commit = repo_of(row).commit(broken, None, CommitNote("broken", "test", timezone.now()), "broken")
+    harness = Version.objects.create(
+        kind="harness", digest="9" * 64, task=row, manifest={"commit": commit}, created_by="test"
+    )
+    old = live_release(row)
+    release = Release.objects.create(
+        digest="8" * 64, task=row, harness=harness, binding=old.binding, origin="test", created_by="test"
+    )
+    Pointer.objects.filter(key=release_key(row)).update(digest=release.digest)
+    with pytest.raises(TaskError, match="gives no outputs on public-val"):
+        propose_evaluator(row, _folder(tmp_path, STRICT), "", service.operator)
+    assert not Proposal.objects.exists()
+
+
+def test_only_people_with_a_role_have_an_evaluator_tried(service: Service, tmp_path: Path) -> None:
+    stranger = Person.objects.get(user__username="rita")
+    stranger.grants.all().delete()
+    with pytest.raises(NotAllowed, match="needs the role"):
+        propose_evaluator(service.task, _folder(tmp_path, STRICT), "", stranger.actor("command"))
+
+
+def test_a_folder_without_an_evaluator_is_not_proposed(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     with pytest.raises(CommandError, match="no evaluate"):
-        _propose("--evaluator", str(folder), "--task", "digits")
+        _propose(monkeypatch, "--evaluator", str(folder), "--task", service.task.slug)
     with pytest.raises(CommandError, match="Say whose evaluator"):
-        _propose("--evaluator", str(folder))
+        _propose(monkeypatch, "--evaluator", str(folder))
     with pytest.raises(CommandError, match="is no folder"):
-        _propose("--evaluator", str(tmp_path / "none"), "--task", "digits")
+        _propose(monkeypatch, "--evaluator", str(tmp_path / "none"), "--task", service.task.slug)
     assert not Proposal.objects.exists()
