@@ -53,6 +53,9 @@ def pages(page: Page, base_url: str) -> Iterator[tuple[str, str]]:
     if found["proposal"]:
         yield "proposal", base_url + found["proposal"]
         yield "proposal-split", f"{base_url}{found['proposal']}?view=split"
+        evidence = _first_link(page, base_url + found["proposal"], "a[href*='/evidence/']")
+        if evidence:
+            yield "evidence", base_url + evidence
     yield "campaigns", f"{base_url}/campaigns/"
     if found["campaign"]:
         yield "campaign", base_url + found["campaign"]
@@ -62,6 +65,13 @@ def pages(page: Page, base_url: str) -> Iterator[tuple[str, str]]:
     yield "tasks", f"{base_url}/tasks/"
     if found["task"]:
         yield "task", base_url + found["task"]
+        derived = _first_link(page, base_url + found["task"], "ul.tree a")
+        if derived:
+            yield "task-derived", f"{base_url}{found['task']}{derived}"
+    for name in ("people", "stops", "password"):
+        yield name, f"{base_url}/{name}/"
+    if _first_link(page, f"{base_url}/", "nav a[href='/reviewers/']"):
+        yield "reviewers", f"{base_url}/reviewers/"
     yield "audit", f"{base_url}/audit/"
     if found["entry"]:
         yield "audit-entry", base_url + found["entry"]

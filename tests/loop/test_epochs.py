@@ -19,6 +19,7 @@ from loop.evidence import accepted
 from loop.installation import ARTIFACTS, store
 from loop.models import ArchiveEntry, Campaign, HiddenQuery, Rollout
 from tests.loop.conftest import COINS, Service
+from tests.loop.preflighted import hold_green
 
 
 def new_epoch(service: Service, tmp_path: Path) -> Version:
@@ -32,6 +33,7 @@ def new_epoch(service: Service, tmp_path: Path) -> Version:
         kind="evaluator", digest=json_digest(manifest), task=service.task, manifest=manifest, by=LOOP
     )
     Pointer.objects.filter(key=evaluator_key(service.task)).update(digest=version.digest)
+    hold_green(service.task, service.operator)
     return version
 
 
