@@ -18,7 +18,7 @@ _ENDED = {
     Status.STALE: "What this was approved for has moved; propose it again on today's live release.",
     Status.EXPIRED: "This was not promoted in time; propose it again.",
     Status.WITHDRAWN: "This was withdrawn by those who proposed it.",
-    Status.QUARANTINED: "This was quarantined by the stop switch or by a hold; once that is lifted, it is proposed again.",
+    Status.QUARANTINED: "This was quarantined by the stop switch or a hold; once that is lifted, propose it again.",
     Status.SUPERSEDED: "This was live until a later promotion replaced it.",
     Status.REVERTED: "This was live until it was reverted.",
 }

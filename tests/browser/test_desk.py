@@ -102,6 +102,22 @@ def test_progress_moves_without_a_reload(scene: Scene, desk: Desk) -> None:
     assert desk.complaints == []
 
 
+def test_a_file_is_marked_as_viewed_without_a_reload_and_by_a_key(scene: Scene, desk: Desk) -> None:
+    page = desk.as_person("rita")
+    page.get_by_role("link", name=scene.waiting.title).click()
+    page.evaluate("window.stays = true")
+    page.get_by_role("button", name="Mark as viewed").first.click()
+    expect(page.locator("form.seen button[aria-pressed=true]")).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.locator("details.file > summary").nth(1).focus()
+    page.keyboard.press("v")
+    expect(page.locator("form.seen button[aria-pressed=true]")).to_have_count(2)
+    assert page.evaluate("window.stays") is True
+    page.reload()
+    expect(page.get_by_text("3, 2 viewed")).to_be_visible()
+    assert desk.complaints == []
+
+
 def test_no_page_is_wider_than_a_narrow_screen(scene: Scene, desk: Desk) -> None:
     page = desk.as_person("operator", narrow=True)
     seen = []
