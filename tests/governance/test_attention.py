@@ -12,7 +12,8 @@ from governance.actions import mark_seen, review
 from governance.actors import LOOP
 from governance.attention import attention_of, file_marks, habits
 from governance.errors import NotAllowed
-from governance.models import AuditEntry, Proposal, Review, Seen
+from governance.models import Attempt, AuditEntry, Evidence, Proposal, Review, Seen
+from governance.views.evidence import cards
 from tests.governance.cast import (
     BETTER,
     BOLDER,
@@ -175,3 +176,21 @@ def test_where_nothing_was_measured_the_page_says_so(world: World) -> None:
     Review.objects.update(dwell_s=None, files_viewed=None, files_changed=None, evidence_opened=None)
     page = as_person(world, "olga").get("/reviewers/").content.decode()
     assert page.count(">not measured<") == 5
+
+
+def test_marks_and_failures_have_names_for_the_reading_room(world: World) -> None:
+    mark_seen(kind="file", digest="ab" * 32, seen=True, by=world.cast.act("rita"))
+    assert str(Seen.objects.get()) == "file abababababab seen by rita"
+    assert str(Attempt(key="account:rita")) == "failed for account:rita"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(b'{"old": 3, "new": {}}', ["old", "3"]), (b"[1, 2]", ["1,", "2"])]
+)
+def test_a_comparison_of_evaluators_in_another_shape_is_shown_as_it_is(
+    world: World, body: bytes, words: list[str]
+) -> None:
+    odd = Evidence(name="rescored", media_type="application/json", sha256="0" * 64, size=len(body), body=body)
+    (card,) = cards([odd])
+    assert card.template in {"facts", "raw"}
+    assert all(word in str(card.extra) for word in words)
