@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -11,6 +10,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance.actors import Actor
+from governance.audit.models import (  # noqa: F401  (reached as governance.models by everybody)
+    AuditEntry,
+    AuditHead,
+    AuditNode,
+    Checkpoint,
+    ReadToken,
+    Witnessing,
+)
 from governance.transitions import Status
 
 DIGEST = 64
@@ -294,60 +301,3 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verdict} by {self.person}"
-
-
-class AuditEntry(models.Model):
-    """One leaf of the log. `body` is RFC 8785 canonical JSON; the other columns repeat parts of it for queries.
-
-    Append-only: triggers refuse update and delete on both databases.
-    """
-
-    seq = models.BigIntegerField(primary_key=True)
-    body = models.TextField()
-    leaf = models.CharField(max_length=DIGEST)
-    time = models.DateTimeField()
-    action = models.CharField(max_length=64)
-    outcome = models.CharField(max_length=16)
-    actor = models.CharField(max_length=64)
-    object_type = models.CharField(max_length=32)
-    object_id = models.CharField(max_length=100)
-    task = models.CharField(max_length=64, blank=True)
-
-    class Meta:
-        verbose_name_plural = "audit entries"
-        indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["action", "-seq"]),
-            models.Index(fields=["object_type", "object_id", "-seq"]),
-            models.Index(fields=["actor", "-seq"]),
-            models.Index(fields=["task", "-seq"]),
-        ]
-
-    def __str__(self) -> str:
-        return f"#{self.seq} {self.action} ({self.outcome})"
-
-    def entry(self) -> dict[str, Any]:
-        """The parsed body."""
-        parsed: dict[str, Any] = json.loads(self.body)
-        return parsed
-
-
-class AuditHead(models.Model):
-    """The one row that hands out gapless sequence numbers: locked while an entry is appended."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    size = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"log of {self.size} entries"
-
-
-class Checkpoint(models.Model):
-    """A signed statement of the log's size and root (C2SP signed note). Append-only."""
-
-    size = models.BigIntegerField(primary_key=True)
-    root = models.CharField(max_length=DIGEST)
-    note = models.TextField()
-    time = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return f"checkpoint at {self.size}"

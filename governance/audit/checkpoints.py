@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from django.utils import timezone
 from governance.actors import Actor
 from governance.audit.log import Facts, lock_head, record
 from governance.audit.notes import VerifierKey
-from governance.audit.signer import FileSigner, SigningRefused
-from governance.audit.tree import Tree
+from governance.audit.signer import FileSigner, Signer, SigningRefused
+from governance.audit.signer_process import SocketSigner
+from governance.audit.stored_tree import StoredTree, store_nodes
 from governance.errors import AuditError
 from governance.models import AuditEntry, AuditHead, Checkpoint
 
@@ -22,26 +25,52 @@ SIGN_EVERY = timedelta(minutes=1)
 HEARTBEAT = timedelta(days=1)
 
 
-def get_signer() -> FileSigner:
-    """The signer of this service: its files are in the data home's `keys`."""
+def get_signer() -> Signer:
+    """The signer of this service.
+
+    Where settings.SIGNER_EXTERNAL says so, or while a service of this data home runs one (it holds run/signer.lock),
+    only the signer process signs, and nothing is signed when it is down. Otherwise (one command by itself) the files in
+    `keys` are used in process, under the same lock and the same memory.
+    """
+    if settings.SIGNER_EXTERNAL or _is_held(Path(settings.PAWL_HOME) / "run" / "signer.lock"):
+        return SocketSigner(Path(settings.SIGNER_SOCKET))
+    return key_files()
+
+
+def key_files() -> FileSigner:
+    """The signer's files in this data home."""
     return FileSigner(Path(settings.PAWL_HOME) / "keys")
 
 
 def init_signer() -> VerifierKey:
-    """Make the log's key on first use; return the one there is otherwise.
+    """Make the log's key on first use; return the one there is otherwise. An external signer makes its own.
 
     Raises AuditError when the log was signed before but its key is gone.
     """
-    signer = get_signer()
-    if signer.exists():
-        signer.check_ready()
-    elif Checkpoint.objects.exists():
-        raise AuditError(
-            f"This log was signed before, but {signer.folder} has no key; restore the log's own key."
-        )
-    else:
-        return signer.create()
+    files, signer = key_files(), get_signer()
+    if isinstance(signer, FileSigner) and not files.exists():
+        if Checkpoint.objects.exists():
+            raise AuditError(
+                f"This log was signed before, but {files.folder} has no key; restore the log's own key."
+            )
+        return files.create()
+    signer.check_ready()
     return signer.key()
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a living process holds this lock file."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def check_ready() -> None:
@@ -55,21 +84,6 @@ def check_ready() -> None:
             f"The log has {size} entries, but {last.size} were signed: the database is older than its signer. "
             "Restore the newest database."
         )
-
-
-def load_tree(size: int | None = None) -> Tree:
-    """The tree over the first `size` entries (all by default). Raises AuditError when one is missing."""
-    rows = AuditEntry.objects.order_by("seq")
-    if size is not None:
-        rows = rows.filter(seq__lt=size)
-    tree = Tree()
-    for seq, leaf in rows.values_list("seq", "leaf").iterator(chunk_size=10_000):
-        if seq != len(tree):
-            raise AuditError(f"Entry {len(tree)} is missing from the log (the next one is {seq}).")
-        tree.append(bytes.fromhex(leaf))
-    if size is not None and len(tree) != size:
-        raise AuditError(f"The log has {len(tree)} entries, expected {size}.")
-    return tree
 
 
 def make_checkpoint() -> Checkpoint:
@@ -116,12 +130,14 @@ def _sign_head() -> Checkpoint:
     size = lock_head()
     if size == 0:
         raise AuditError("The log is empty, so there is nothing to sign.")
-    signer, tree = get_signer(), load_tree(size)
+    signer = get_signer()
     last = signer.last()
     if last.size > size:
         raise SigningRefused(
             f"The log has {size} entries, but {last.size} were signed; it was cut or set back."
         )
+    store_nodes(size)
+    tree = StoredTree(size)
     root = tree.root()
     note = signer.sign(size, root, tree.consistency_proof(last.size))
     known = Checkpoint.objects.filter(size=size).first()

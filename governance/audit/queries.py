@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from governance.models import AuditEntry
 
@@ -31,20 +31,21 @@ class LogFilter:
         texts |= {name: moment.isoformat() for name, moment in times.items() if moment is not None}
         return {name: text for name, text in texts.items() if text}
 
+    def condition(self) -> Q:
+        """The filter as a condition on entries."""
+        names = ("task", "actor", "outcome", "object_id")
+        wanted = {name: value for name in names if (value := getattr(self, name))}
+        if self.action:
+            wanted["action__startswith" if self.action.endswith(".") else "action"] = self.action
+        if self.start is not None:
+            wanted["time__gte"] = self.start
+        if self.end is not None:
+            wanted["time__lt"] = self.end
+        return Q(**wanted)
+
     def apply(self) -> QuerySet[AuditEntry]:
         """The matching rows, in no particular order."""
-        rows = AuditEntry.objects.all()
-        for name in ("task", "actor", "outcome", "object_id"):
-            if value := getattr(self, name):
-                rows = rows.filter(**{name: value})
-        if self.action:
-            family = self.action.endswith(".")
-            rows = rows.filter(action__startswith=self.action) if family else rows.filter(action=self.action)
-        if self.start is not None:
-            rows = rows.filter(time__gte=self.start)
-        if self.end is not None:
-            rows = rows.filter(time__lt=self.end)
-        return rows
+        return AuditEntry.objects.filter(self.condition())
 
 
 def recent_entries(

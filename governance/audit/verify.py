@@ -8,8 +8,9 @@ from pathlib import Path
 
 from django.db import connection
 
-from governance.audit.bundle import TAMPERED, Pins, Report, check_bundle
+from governance.audit.bundle import Pins, Report, check_bundle
 from governance.audit.bundle_files import Unreadable, read_bundle
+from governance.audit.bundle_parts import TAMPERED
 from governance.audit.canonical import parse_canonical
 from governance.audit.checkpoints import get_signer, latest
 from governance.audit.entries import shape_problem
@@ -23,6 +24,7 @@ from governance.models import AuditEntry, AuditHead, Pointer, PointerMove
 NO_PINS = Pins()
 APPEND_ONLY = (
     "governance_auditentry",
+    "governance_auditnode",
     "governance_checkpoint",
     "governance_pointermove",
     "governance_evidence",

@@ -181,6 +181,7 @@ def test_only_an_auditor_exports_the_log(scene: Scene) -> None:
     grant_role(person=scene.world.cast.outsider, role=AUDITOR, by=scene.world.cast.act("olga"))
     answer = as_person(scene, "outsider").post("/audit/export/")
     assert answer.status_code == 200
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as bundle:
+    with zipfile.ZipFile(io.BytesIO(answer.getvalue())) as bundle:
         assert {"checkpoint", "entries.jsonl", "verify.py"} <= set(bundle.namelist())
     assert AuditEntry.objects.filter(object_type="log", object_id="export", outcome="allowed").exists()
+    assert AuditEntry.objects.filter(action="audit.export", outcome="denied").count() == 1

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.bundle import (
+from governance.audit.bundle_parts import (
     EXPORT_ACTION,
-    VIEWS,
     bound_digests,
+    facts_of,
     included_digest,
     is_decision,
     write_manifest,
@@ -23,7 +23,7 @@ from governance.audit.canonical import canonical, canonical_digest
 from governance.audit.notes import TreeHead, checkpoint_text, format_note, make_key
 from governance.audit.tree import Tree, leaf_hash
 from governance.audit.verifier_script import verifier_guide, verifier_script
-from governance.audit.views import Row
+from governance.audit.views import VIEWS, Row, View
 
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = make_key("pawl/log-test", SECRET.public_key().public_bytes_raw())
@@ -156,10 +156,12 @@ class Forged:
         detail = {
             "filter": dict(self.filters),
             "since": None,
+            "views": sorted(VIEWS),
+            "witnessed": None,
             "included": len(carried),
             "included_digest": included_digest(carried),
             "bound": len(bound),
-            "bound_digest": canonical_digest(bound_digests(bound)),
+            "bound_digest": canonical_digest(bound_digests(facts_of(bound))),
         }
         log = numbered([*self.entries, entry(EXPORT_ACTION, ("log", "export"), detail), *self.later])
         bodies = [canonical(each) for each in log]
@@ -176,13 +178,13 @@ class Forged:
         files |= {
             f"proofs/{each['seq']}.tlog-proof": write_proof(tree, each["seq"], note)
             for _, each in rows
-            if is_decision(each)
+            if is_decision(each["action"])
         }
-        files["MANIFEST.json"] = write_manifest(files, head_of(tree), len(self.entries))
+        files["MANIFEST.json"] = write_manifest(facts_of(files), head_of(tree), len(self.entries))
         return files
 
 
-def _view(view: Callable[[list[Row]], bytes], rows: list[Row]) -> bytes:
+def _view(view: View, rows: list[Row]) -> bytes:
     """The view of the rows, or nothing where they are too malformed to have one."""
     try:
         return view(rows)
@@ -205,4 +207,4 @@ def with_new_manifest(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The same files with the manifest made again, as a careful forger would."""
     told = json.loads(files["MANIFEST.json"])
     head = TreeHead(told["origin"], told["size"], bytes.fromhex(told["root"]))
-    return {**files, "MANIFEST.json": write_manifest(files, head, told["export_seq"])}
+    return {**files, "MANIFEST.json": write_manifest(facts_of(files), head, told["export_seq"])}

@@ -13,18 +13,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.bundle import (
+from governance.audit.bundle import Pins, Report, check_bundle
+from governance.audit.bundle_files import main
+from governance.audit.bundle_parts import (
     INCOMPLETE,
     OK,
     TAMPERED,
     UNREADABLE,
-    Pins,
-    Report,
-    check_bundle,
     write_consistency,
     write_proof,
 )
-from governance.audit.bundle_files import main
 from governance.audit.notes import make_key
 from governance.audit.tree import Tree, leaf_hash
 from tests.governance.audit.conftest import Honest
@@ -64,7 +62,7 @@ def test_an_export_holds_what_it_should(honest: Honest) -> None:
     proofs = {name for name in honest.files if name.startswith("proofs/")}
     assert set(honest.files) - proofs == EXPECTED_FILES
     entries = [json.loads(line) for line in honest.files["entries.jsonl"].splitlines()]
-    assert [entry["seq"] for entry in entries] == list(range(honest.bundle.size))
+    assert [entry["seq"] for entry in entries] == list(range(honest.size))
     assert entries[-1]["action"] == "audit.export"
     moves = [entry for entry in entries if entry["action"] == "pointer.move"]
     assert [entry["detail"]["kind"] for entry in moves] == [
@@ -254,7 +252,7 @@ def test_a_proof_of_another_tree_is_refused() -> None:
 
 
 def test_a_consistency_file_of_another_tree_is_refused(honest: Honest) -> None:
-    other = Tree([leaf_hash(bytes([n])) for n in range(honest.bundle.size)])
+    other = Tree([leaf_hash(bytes([n])) for n in range(honest.size)])
     size = int(honest.files["checkpoint.prev"].split(b"\n")[1])
     files = with_new_manifest({**honest.files, "consistency.txt": write_consistency(other, size)})
     report = check_bundle(files, pinned(honest))
@@ -303,7 +301,7 @@ def test_the_bundles_own_verifier_says_the_same_with_nothing_but_python(
 ) -> None:
     folder = unpack(honest.files, tmp_path / "bundle")
     (tmp_path / "kept").write_bytes(honest.kept)
-    done = run_verifier(folder, "--key", honest.key, "--checkpoint", str(tmp_path / "kept"))
+    done = run_verifier(folder, "--key", honest.key, "--pin", str(tmp_path / "kept"))
     report = check_bundle(honest.files, pinned(honest))
     assert (done.returncode, done.stderr) == (OK, "")
     assert done.stdout.splitlines()[:9] == report.steps
@@ -330,7 +328,7 @@ def test_the_bundles_own_verifier_names_a_broken_rule_and_wrong_usage(honest: Ho
     assert done.returncode == 4 and "RULE BROKEN" in done.stderr
     assert run_verifier(folder, "--nonsense").returncode == UNREADABLE
     assert run_verifier(folder, str(tmp_path / "nowhere")).returncode == UNREADABLE
-    assert run_verifier(folder, "--checkpoint", str(tmp_path / "nowhere")).returncode == UNREADABLE
+    assert run_verifier(folder, "--pin", str(tmp_path / "nowhere")).returncode == UNREADABLE
     assert run_verifier(folder, "--help").returncode == OK
 
 
@@ -348,7 +346,7 @@ def test_the_command_line_gives_the_same_verdicts_in_process(
 ) -> None:
     folder = unpack(honest.files, tmp_path / "bundle")
     (tmp_path / "kept").write_bytes(honest.kept)
-    assert main([str(folder), "--key", honest.key, "--checkpoint", str(tmp_path / "kept")]) == OK
+    assert main([str(folder), "--key", honest.key, "--pin", str(tmp_path / "kept")]) == OK
     assert "OK: " in capsys.readouterr().out
     (folder / "checkpoint").write_bytes(b"")
     assert main([str(folder)]) == TAMPERED

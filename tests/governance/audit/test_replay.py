@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from governance.audit.bundle import OK, RULE_BROKEN, Pins, check_bundle
+from governance.audit.bundle import Pins, check_bundle
+from governance.audit.bundle_parts import OK, RULE_BROKEN
 from governance.audit.canonical import canonical_digest
 from governance.audit.replay import replay
 from tests.governance.audit.forge import (
