@@ -18,14 +18,16 @@ from governance.audit.models import (  # noqa: F401  (reached as governance.mode
     ReadToken,
     Witnessing,
 )
+from governance.audit.rows import Governed
 from governance.transitions import Status
 
 DIGEST = 64
 
 
-class Person(models.Model):
+class Person(Governed):
     """One human being, whatever accounts they use. The log knows them by `ref` only."""
 
+    told_with = ("user__username", "user__is_active")
     ref = models.CharField(max_length=32, unique=True)
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="person")
     created_at = models.DateTimeField(default=timezone.now)
@@ -41,7 +43,7 @@ class Person(models.Model):
         return Actor("human", self.ref, auth)
 
 
-class RoleGrant(models.Model):
+class RoleGrant(Governed):
     """A role given to a person; `groups` membership without a grant does not count."""
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="grants")
@@ -58,7 +60,7 @@ class RoleGrant(models.Model):
         return f"{self.person} as {self.role}"
 
 
-class Task(models.Model):
+class Task(Governed):
     """An installed task. `spec` is task.toml as it was when installed."""
 
     slug = models.SlugField(max_length=64, unique=True)
@@ -72,7 +74,7 @@ class Task(models.Model):
         return self.slug
 
 
-class Version(models.Model):
+class Version(Governed):
     """One immutable harness, adapter, evaluator or policy, known by its digest."""
 
     class Kind(models.TextChoices):
@@ -113,7 +115,7 @@ class Version(models.Model):
         return f"{self.kind} {self.digest[:12]}"
 
 
-class Release(models.Model):
+class Release(Governed):
     """Harness version + adapter version (or none) for one task: what is verified, approved and promoted.
 
     `binding` names everything else that the release runs with: base model, tokenizer and runtime digests.
@@ -137,7 +139,7 @@ class Release(models.Model):
         return f"{self.task.slug}@{self.digest[:12]}"
 
 
-class Pointer(models.Model):
+class Pointer(Governed):
     """What is in force under a key: `release:<task>`, `evaluator:<task>` or `policy`. Moved by compare and swap."""
 
     key = models.CharField(max_length=100, unique=True)
@@ -148,7 +150,7 @@ class Pointer(models.Model):
         return f"{self.key} = {self.digest[:12]}"
 
 
-class PointerMove(models.Model):
+class PointerMove(Governed):
     """The history of a pointer. Append-only: triggers refuse update and delete."""
 
     class Kind(models.TextChoices):
@@ -175,7 +177,7 @@ class PointerMove(models.Model):
         return f"{self.key} #{self.generation}: {self.kind} {self.digest[:12]}"
 
 
-class Proposal(models.Model):
+class Proposal(Governed):
     """A request to change something governed.
 
     `subject` is everything the approval binds (AUDIT: release parts, base, epoch, policy, evidence root);
@@ -249,7 +251,7 @@ class Proposal(models.Model):
         return f"{self.kind} {self.ref[:8]}: {self.title}"
 
 
-class Evidence(models.Model):
+class Evidence(Governed):
     """One piece of evidence, copied onto the proposal when it was submitted. Never changed afterwards."""
 
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="evidence")
@@ -273,7 +275,7 @@ class Evidence(models.Model):
         return bytes(self.body)
 
 
-class Review(models.Model):
+class Review(Governed):
     """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires."""
 
     class Verdict(models.TextChoices):

@@ -25,4 +25,5 @@ urlpatterns = [
     path("audit/<int:seq>/", audit.audit_entry, name="audit-entry"),
     path("api/v1/audit/checkpoint", api.audit_checkpoint, name="api-checkpoint"),
     path("api/v1/audit/entries", api.audit_entries, name="api-entries"),
+    path("api/v1/tasks/<slug:slug>/live", api.task_live, name="api-live"),
 ]

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from governance.actors import CLOCK, Actor
 from governance.audit.log import Facts, lock_head, record
+from governance.audit.rows import explained
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.models import AuditEntry, Person, Proposal, Task
 from governance.policy import policy_facts
@@ -33,11 +34,11 @@ def act(action: str, *, durable: bool = False) -> Callable[[Callable[P, R]], Cal
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                with transaction.atomic(durable=durable):
+                with transaction.atomic(durable=durable), explained():
                     _take_turn()
                     return function(*args, **kwargs)
             except (NotAllowed, Stale) as refusal:
-                with transaction.atomic():
+                with transaction.atomic(), explained():
                     _record_refusal(action, kwargs, refusal)
                 raise
 

@@ -43,8 +43,8 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
         "excluded": proposal.excluded,
         "consumed": [{"nonce": given.nonce, "ref": given.person.ref} for given in approvals],
     }
-    moved, entry = carry_out(_move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     move(proposal, Status.PROMOTED, status_reason=text)
+    moved, entry = carry_out(_move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     _make_others_stale(proposal, entry)
     transaction.on_commit(make_checkpoint, robust=True)
     return moved
@@ -98,8 +98,8 @@ def _carry_out_revert(proposal: Proposal, reason: str, by: Actor) -> Proposal:
     proposal.save(force_insert=True)
     _retire(proposal.key, Status.REVERTED, f"Reverted: {reason}")
     detail = {"lane": proposal.lane, "subject": proposal.subject}
-    _, entry = carry_out(_move_of(proposal, PointerMove.Kind.REVERT, reason), by, detail)
     move(proposal, Status.PROMOTED)
+    _, entry = carry_out(_move_of(proposal, PointerMove.Kind.REVERT, reason), by, detail)
     _make_others_stale(proposal, entry)
     transaction.on_commit(make_checkpoint, robust=True)
     return proposal

@@ -210,7 +210,9 @@ def _check_claim(check: _Check) -> str:
         for seq, entry in sorted(check.entries.items())
         if entry["action"] == ROTATION_ACTION and entry["outcome"] == "allowed" and seq < export_seq
     ]
-    same("the changes of the key that the log has", json.dumps(logged), json.dumps(check.rotations))
+    same(
+        "the changes of the key that the log has", canonical_digest(logged), canonical_digest(check.rotations)
+    )
     return f"{len(carried)} of {check.head.size} entries{told}"
 
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from django.db import models
 from django.utils import timezone
 
+from governance.audit.rows import Governed
+
 DIGEST = 64
 
 
@@ -105,7 +107,7 @@ class Witnessing(models.Model):
         return f"{self.witness} at {self.size}: {'ok' if self.ok else 'failed'}"
 
 
-class ReadToken(models.Model):
+class ReadToken(Governed):
     """A consumer's right to read the log over HTTP (a SIEM). Only the SHA-256 of the token is kept."""
 
     name = models.SlugField(max_length=40, unique=True)

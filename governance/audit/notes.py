@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from governance.audit.ed25519 import verify_ed25519
@@ -73,7 +73,9 @@ def open_note(note: bytes, keys: Sequence[VerifierKey]) -> str:
     return text
 
 
-def signers_of(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, dict[VerifierKey, int]]:
+def signers_of(
+    note: bytes, keys: Sequence[VerifierKey], verify: Callable[[bytes, bytes, bytes], bool] = verify_ed25519
+) -> tuple[str, dict[VerifierKey, int]]:
     """The text of a note, and those of `keys` that signed it with the Unix time that they state (0 for none).
 
     Lines of unknown signers may be there and are left alone. Raises NoteError when the note is malformed or the
@@ -89,7 +91,7 @@ def signers_of(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, dict[Veri
                 if key.algorithm == ALGORITHM_COSIGNATURE:
                     moment, signature = int.from_bytes(signature[:8], "big"), signature[8:]
                     message = cosigned_text(moment, text)
-                if not verify_ed25519(key.public_key, message.encode(), signature):
+                if not verify(key.public_key, message.encode(), signature):
                     raise NoteError(f"the signature of {name} does not match the text")
                 signers[key] = moment
     return text, signers

@@ -126,11 +126,12 @@ def serve(listener: socket.socket, signer: FileSigner, allowed: frozenset[int]) 
         with contextlib.suppress(OSError), link:  # a caller who hangs or leaves is the caller's trouble
             link.settimeout(TIMEOUT_S)
             told = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            if struct.unpack("3i", told)[1] not in allowed:
-                answer = {"error": "The signer does not take requests from this user."}
+            with link.makefile("rb") as stream:
+                line = stream.readline(MAX_LINE)
+            if struct.unpack("3i", told)[1] in allowed:
+                answer = answer_to(line, calls)
             else:
-                with link.makefile("rb") as stream:
-                    answer = answer_to(stream.readline(MAX_LINE), calls)
+                answer = {"error": "The signer does not take requests from this user."}
             link.sendall(json.dumps(answer).encode() + b"\n")
 
 

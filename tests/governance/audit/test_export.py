@@ -243,9 +243,12 @@ def test_the_json_addresses_give_checkpoint_and_entries_to_readers_alone(
     head = open_checkpoint(told["note"].encode(), [parse_key(told["key"])])
     assert (head.size, head.root.hex()) == (told["size"], told["root"]) == (made.size, made.root)
     page = client.get("/api/v1/audit/entries?from=2&limit=3").json()
-    assert [row["entry"]["seq"] for row in page["entries"]] == [2, 3, 4] and page["next"] == 5
+    assert [row["entry"]["seq"] for row in page["entries"]] == [2, 3, 4] and (page["next"], page["more"]) == (
+        5,
+        True,
+    )
     rest = client.get(f"/api/v1/audit/entries?from={made.size - 1}").json()
-    assert len(rest["entries"]) == 1 and rest["next"] is None
+    assert len(rest["entries"]) == 1 and (rest["next"], rest["more"]) == (made.size, False)
     for query in ("from=-1", "from=x", "limit=0", "limit=501", "from=" + "9" * 30):
         assert client.get(f"/api/v1/audit/entries?{query}").status_code == 400
     assert client.post("/api/v1/audit/entries").status_code == 405
