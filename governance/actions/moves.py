@@ -66,7 +66,7 @@ def carry_out(move: Move, by: Actor, detail: Mapping[str, Any]) -> tuple[Pointer
             "generation": pointer.generation,
             "proposal": move.proposal,
             **detail,
-            **_lanes(move),
+            **_policy_rules(move),
         },
     )
     return moved, record(by=by, action="pointer.move", subject=("pointer", move.key), facts=facts)
@@ -90,10 +90,22 @@ def _first(move: Move) -> Pointer:
     return Pointer.objects.create(key=move.key, digest=move.target, generation=0)
 
 
-def _lanes(move: Move) -> dict[str, Any]:
+def _policy_rules(move: Move) -> dict[str, Any]:
     """For a policy: who decides what from now on, so that the log can be replayed without it."""
     if move.key != POLICY_KEY:
         return {}
     policy = parse_policy(policy_text(Version.objects.get(kind=Version.Kind.POLICY, digest=move.target)))
-    lanes = {name: {"quorum": lane.approvals, "role": lane.role} for name, lane in policy.lanes.items()}
-    return {"lanes": lanes}
+    lanes = {
+        name: {
+            "quorum": lane.approvals,
+            "role": lane.role,
+            "cooling_off_s": int(lane.cooling_off.total_seconds()),
+        }
+        for name, lane in policy.lanes.items()
+    }
+    return {
+        "lanes": lanes,
+        "promoters": sorted(policy.promoter_roles),
+        "min_reason": policy.min_reason,
+        "approvals_expire_s": int(policy.approvals_expire.total_seconds()),
+    }

@@ -184,6 +184,7 @@ def _make_ready(
         "lane": proposal.lane,
         "lane_reason": proposal.lane_reason,
         "excluded": proposal.excluded,
+        "expires_at": (now + policy.proposals_expire).isoformat(timespec="milliseconds"),
         "subject": subject,
     }
     note(

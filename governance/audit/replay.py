@@ -10,6 +10,12 @@ from typing import Any
 from governance.audit.canonical import canonical_digest
 
 POLICY_POINTER = "policy"
+SETUP_ACTOR = {"kind": "system", "ref": "setup", "auth": "command"}
+VERIFIER_ACTOR = {"kind": "system", "ref": "verifier", "auth": ""}
+SIGNED_IN = ("session", "command")
+OWNER_ROLE, OPERATOR_ROLE = "evaluator owner", "operator"  # as governance/roles.py has them
+ENDINGS = ("stale", "expired", "withdrawn", "failed", "quarantined")
+SLACK_S = 5.0  # an act decides a little before its entry is dated
 Entry = Mapping[str, Any]
 
 
@@ -34,7 +40,7 @@ class Replay:
         self.pointers: dict[str, PointerHistory] = {}
         self.broken: list[str] = []
         self.moves = 0
-        self._lanes: Mapping[str, Mapping[str, Any]] = {}
+        self._policy: Mapping[str, Any] = {}  # what the policy in force says of lanes, promoters and reasons
         self._roles: set[tuple[str, str]] = set()
         self._ready: dict[tuple[str, str], Entry] = {}
         self._reviews: dict[str, tuple[Entry, frozenset[str]]] = {}
@@ -48,6 +54,7 @@ class Replay:
             "proposal.ready": self._note_ready,
             "proposal.review": self._note_review,
             "pointer.move": self._move,
+            **{f"proposal.{ending}": self._note_ending for ending in ENDINGS},
         }
         step = steps.get(entry["action"])
         if step is None or entry["outcome"] != "allowed":
@@ -62,12 +69,50 @@ class Replay:
             )
 
     def _grant(self, entry: Entry) -> None:
-        self._roles.add((entry["object"]["id"], entry["detail"]["role"]))
+        try:
+            self._check_role_change(entry)
+        finally:  # what happened, happened, whatever the rules say of it
+            self._roles.add((entry["object"]["id"], entry["detail"]["role"]))
 
     def _revoke(self, entry: Entry) -> None:
-        self._roles.discard((entry["object"]["id"], entry["detail"]["role"]))
+        try:
+            self._check_role_change(entry)
+        finally:
+            self._roles.discard((entry["object"]["id"], entry["detail"]["role"]))
+
+    def _check_role_change(self, entry: Entry) -> None:
+        """Roles are given by the set-up until there is an owner, then by owners, never to oneself."""
+        if entry["actor"] == SETUP_ACTOR:
+            if any(role == OWNER_ROLE for _, role in self._roles):
+                raise RuleBroken("the set-up changed a role although there was an owner")
+            return
+        self._check_person(entry, {OWNER_ROLE})
+        if entry["actor"]["ref"] == entry["object"]["id"]:
+            raise RuleBroken(f"{entry['actor']['ref']} changed their own role")
+
+    def _check_person(self, entry: Entry, roles: Iterable[str]) -> None:
+        """Whoever acts is a person who signed in and holds one of the roles."""
+        actor, wanted = entry["actor"], sorted(roles)
+        _expect("the kind of actor", actor["kind"], "human")
+        if actor["auth"] not in SIGNED_IN:
+            raise RuleBroken(f"{actor['ref']} acted without signing in ({actor['auth']!r})")
+        if not any((actor["ref"], role) in self._roles for role in wanted):
+            raise RuleBroken(f"{actor['ref']} did not hold the role {' or '.join(wanted)!r}")
+
+    def _check_reason(self, entry: Entry) -> None:
+        least = self._policy.get("min_reason", 0)
+        if len(entry["reason"].strip()) < least:
+            raise RuleBroken(f"the reason has fewer than {least} characters")
+
+    def _note_ending(self, entry: Entry) -> None:
+        self._close(entry["object"]["id"])
+
+    def _close(self, proposal: str) -> None:
+        """After this nothing that was ready under this proposal can be approved or promoted."""
+        self._ready = {place: ready for place, ready in self._ready.items() if place[0] != proposal}
 
     def _note_ready(self, entry: Entry) -> None:
+        _expect("who verified it", entry["actor"], VERIFIER_ACTOR)
         subject = entry["detail"]["subject"]
         _expect("the subject's digest", canonical_digest(subject), entry["subject_digest"])
         _expect("the subject's base", subject["base"], entry["before"])
@@ -86,8 +131,19 @@ class Replay:
             raise RuleBroken(f"the nonce {nonce} was given before")
         if (entry["object"]["id"], entry["subject_digest"]) not in self._ready:
             raise RuleBroken("the review is of a subject that was not ready")
+        ready = self._ready[entry["object"]["id"], entry["subject_digest"]]
         person = entry["actor"]["ref"]
         self._reviews[nonce] = entry, frozenset(role for ref, role in self._roles if ref == person)
+        if entry["detail"]["verdict"] != "approve":
+            self._close(entry["object"]["id"])
+        self._check_person(entry, {self._policy["lanes"][ready["detail"]["lane"]]["role"]})
+        self._check_reason(entry)
+        if person in ready["detail"]["excluded"]:
+            raise RuleBroken(f"{person} took part in the change and gave a verdict")
+        _check_before("the proposal", ready["detail"]["expires_at"], entry)
+        lasts = (_moment(entry["detail"]["expires_at"]) - _moment(entry["time"])).total_seconds()
+        if lasts > self._policy["approvals_expire_s"] + SLACK_S:
+            raise RuleBroken(f"the approval counts for {lasts:.0f} s, longer than the policy lets it")
 
     def _move(self, entry: Entry) -> None:
         key, detail = entry["object"]["id"], entry["detail"]
@@ -101,7 +157,7 @@ class Replay:
             _expect("the digest that it replaces", entry["before"], self._live(key))
             if pointer is not None:
                 _expect("the generation", detail["generation"], pointer.generation + 1)
-            if self._lanes:
+            if self._policy:
                 _expect("the policy in force", entry["policy"]["digest"], self._live(POLICY_POINTER))
             checks[detail["kind"]](key, entry)
         finally:  # the move happened, whatever the rules say of it: the rebuilt history follows it
@@ -113,16 +169,20 @@ class Replay:
         pointer.live, pointer.generation = entry["after"], entry["detail"]["generation"]
         self.moves += 1
         if key == POLICY_POINTER:
-            self._lanes = entry["detail"]["lanes"]
+            names = ("lanes", "promoters", "min_reason", "approvals_expire_s")
+            self._policy = {name: entry["detail"][name] for name in names}
 
     def _check_install(self, key: str, entry: Entry) -> None:
         if key in self.pointers:
             raise RuleBroken(f"{key} was installed before")
+        if entry["actor"] != SETUP_ACTOR:
+            self._check_person(entry, {OPERATOR_ROLE})
 
     def _check_revert(self, key: str, entry: Entry) -> None:
         if entry["after"] not in self.pointers.get(key, PointerHistory()).former:
             raise RuleBroken(f"{entry['after'][:12]} was never live under {key}")
-        _expect("the kind of actor", entry["actor"]["kind"], "human")
+        self._check_person(entry, {OPERATOR_ROLE})
+        self._check_reason(entry)
 
     def _check_promote(self, key: str, entry: Entry) -> None:
         detail = entry["detail"]
@@ -138,7 +198,15 @@ class Replay:
         if subject["task"]:
             evaluator = self._live(f"evaluator:{subject['task']}")
             _expect("the evaluator that was approved under", subject["evaluator"], evaluator)
-        lane = self._lanes[detail["lane"]]
+        self._check_person(entry, self._policy["promoters"])
+        self._check_reason(entry)
+        _check_before("the proposal", ready["detail"]["expires_at"], entry)
+        self._close(detail["proposal"])
+        self._check_approvals(entry, ready)
+
+    def _check_approvals(self, entry: Entry, ready: Entry) -> None:
+        """Enough distinct people who had no part in it approved, long enough ago."""
+        detail, lane = entry["detail"], self._policy["lanes"][entry["detail"]["lane"]]
         excluded = set(ready["detail"]["excluded"]) | set(detail["excluded"])
         people = [
             self._check_approval(approval, entry, ready, lane["role"]) for approval in detail["consumed"]
@@ -150,6 +218,14 @@ class Replay:
                 raise RuleBroken(f"{person} took part in the change and approved it")
         if len(people) < lane["quorum"]:
             raise RuleBroken(f"{len(people)} approvals, the lane {detail['lane']} asks for {lane['quorum']}")
+        given = sorted(
+            _moment(self._reviews[approval["nonce"]][0]["time"]) for approval in detail["consumed"]
+        )
+        cooled = (_moment(entry["time"]) - given[lane["quorum"] - 1]).total_seconds()
+        if cooled < lane["cooling_off_s"] - SLACK_S:
+            raise RuleBroken(
+                f"the lane {detail['lane']} cools off for {lane['cooling_off_s']} s, it had {cooled:.0f}"
+            )
 
     def _check_approval(self, approval: Mapping[str, str], move: Entry, ready: Entry, role: str) -> str:
         """The person whose approval this is, once everything about it holds."""
@@ -184,6 +260,11 @@ def replay(entries: Iterable[Entry]) -> Replay:
     for entry in entries:
         state.feed(entry)
     return state
+
+
+def _check_before(what: str, expires_at: str, entry: Entry) -> None:
+    if _moment(expires_at) <= _moment(entry["time"]):
+        raise RuleBroken(f"{what} had expired at {expires_at}")
 
 
 def _moment(text: str) -> datetime:

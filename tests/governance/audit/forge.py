@@ -28,7 +28,13 @@ from governance.audit.views import VIEWS, Row, View
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = make_key("pawl/log-test", SECRET.public_key().public_bytes_raw())
 POLICY, EVALUATOR, SEED, BETTER, WORSE = ("p" * 64, "e" * 64, "5" * 64, "b" * 64, "d" * 64)
-LANES = {"adapter": {"quorum": 2, "role": "reviewer"}, "harness": {"quorum": 1, "role": "reviewer"}}
+SETUP = {"kind": "system", "ref": "setup", "auth": "command"}
+VERIFIER = {"kind": "system", "ref": "verifier", "auth": ""}
+LANES = {
+    "adapter": {"quorum": 2, "role": "reviewer", "cooling_off_s": 0},
+    "harness": {"quorum": 1, "role": "reviewer", "cooling_off_s": 0},
+}
+RULES = {"promoters": ["operator"], "min_reason": 0, "approvals_expire_s": 72 * 3600}
 EVIDENCE = [{"name": "comparison", "digest": "c" * 64, "media_type": "application/json", "size": 9}]
 
 
@@ -60,12 +66,12 @@ def entry(action: str, subject: tuple[str, str], detail: Mapping[str, Any], **ch
 def install(key: str, digest: str, **detail: Any) -> dict[str, Any]:
     """The first move of a pointer."""
     known = {"kind": "install", "generation": 0, "proposal": "", **detail}
-    return entry("pointer.move", ("pointer", key), known, after=digest)
+    return entry("pointer.move", ("pointer", key), known, after=digest, actor=SETUP)
 
 
-def grant(ref: str, role: str = "reviewer") -> dict[str, Any]:
+def grant(ref: str, role: str = "reviewer", by: Mapping[str, str] = SETUP) -> dict[str, Any]:
     """A role given."""
-    return entry("role.grant", ("person", ref), {"role": role})
+    return entry("role.grant", ("person", ref), {"role": role}, actor=dict(by))
 
 
 def subject() -> dict[str, str]:
@@ -95,7 +101,13 @@ def review(ref: str, **changes: Any) -> dict[str, Any]:
 def story() -> dict[str, dict[str, Any]]:
     """A log in which two reviewers approve an adapter, an operator promotes it and later reverts it."""
     digest = canonical_digest(subject())
-    ready = {"kind": "promote", "key": "release:digits", "lane": "adapter", "excluded": ["p-starter"]}
+    ready: dict[str, Any] = {
+        "kind": "promote",
+        "key": "release:digits",
+        "lane": "adapter",
+        "excluded": ["p-starter"],
+        "expires_at": "2026-12-05T10:00:00.000+00:00",
+    }
     promote = {
         "kind": "promote",
         "generation": 1,
@@ -104,7 +116,7 @@ def story() -> dict[str, dict[str, Any]]:
         "excluded": ["p-starter"],
         "consumed": [{"nonce": "n-p-rita", "ref": "p-rita"}, {"nonce": "n-p-ravi", "ref": "p-ravi"}],
     }
-    first = install("policy", POLICY, lanes=LANES)
+    first = install("policy", POLICY, lanes=LANES, **RULES)
     return {
         "policy": {**first, "policy": {"digest": "", "version": ""}},
         "evaluator": install("evaluator:digits", EVALUATOR),
@@ -112,9 +124,10 @@ def story() -> dict[str, dict[str, Any]]:
         "rita": grant("p-rita"),
         "ravi": grant("p-ravi"),
         "starter": grant("p-starter"),
+        "operator": grant("p-operator", "operator"),
         "ready": entry(
             "proposal.ready", ("proposal", "r1"), {**ready, "subject": subject()},
-            subject_digest=digest, before=SEED, after=BETTER, evidence=EVIDENCE,
+            subject_digest=digest, before=SEED, after=BETTER, evidence=EVIDENCE, actor=VERIFIER,
         ),
         "review 1": review("p-rita"),
         "review 2": review("p-ravi"),

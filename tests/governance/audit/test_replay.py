@@ -19,7 +19,9 @@ from tests.governance.audit.forge import (
     KEY,
     LANES,
     POLICY,
+    RULES,
     SEED,
+    VERIFIER,
     WORSE,
     Forged,
     entry,
@@ -118,7 +120,20 @@ NO_EVIDENCE = {**subject(), "evidence": canonical_digest([])}
         (change("promote", "policy.digest", WORSE), "the policy in force"),
         (change("promote", "object.id", "release:other"), "the digest that it replaces"),
         (change("promote", "time", "2026-11-24T10:00:00.000Z"), "had expired"),
-        (change("review 1", "detail.verdict", "reject"), "the approval's verdict"),
+        (change("review 1", "detail.verdict", "reject"), "the review is of a subject that was not ready"),
+        (change("review 1", "actor.auth", "token"), "without signing in"),
+        (change("review 2", "actor.ref", "p-starter"), "took part in the change and gave a verdict"),
+        (change("review 1", "detail.expires_at", "2026-11-24T10:00:09Z"), "longer than the policy lets it"),
+        (change("review 1", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("promote", "actor.kind", "system"), "the kind of actor"),
+        (change("revert", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("ready", "actor.ref", "loop"), "who verified it"),
+        (change("seed", "actor.ref", "loop"), "the kind of actor"),
+        (change("policy", "detail.min_reason", 10), "the reason has fewer than 10 characters"),
+        (change("policy", "detail.lanes.adapter.cooling_off_s", 3600), "cools off for 3600 s, it had 0"),
+        (change("rita", "actor.ref", "loop"), "the kind of actor"),
         (change("review 1", "actor.ref", "p-ravi"), "the approver"),
         (change("review 1", "actor.kind", "agent"), "the kind of approver"),
         (change("review 1", "object.id", "r7"), "not ready"),
@@ -175,7 +190,38 @@ def test_approvals_are_used_once() -> None:
     told = story()
     again = {**copy.deepcopy(told["promote"]), "before": SEED}
     again["detail"]["generation"] = 3
-    assert any("was used before" in line for line in broken(after(told, "revert", again=again)))
+    assert any("never ready" in line for line in broken(after(told, "revert", again=again)))
+    ready = copy.deepcopy(told["ready"])
+    assert any("was used before" in line for line in broken(after(told, "revert", ready2=ready, again=again)))
+
+
+def test_a_verdict_against_it_is_no_approval_even_when_it_became_ready_again() -> None:
+    told = story()
+    told["review 1"]["detail"]["verdict"] = "reject"
+    assert any(
+        "the approval's verdict" in line for line in broken(after(told, "review 1", ready2=told["ready"]))
+    )
+
+
+@pytest.mark.parametrize("ending", ["stale", "expired", "withdrawn", "failed", "quarantined"])
+def test_a_proposal_that_ended_is_not_promoted(ending: str) -> None:
+    ended = entry(f"proposal.{ending}", ("proposal", "r1"), {})
+    assert any("never ready" in line for line in broken(after(story(), "review 2", ended=ended)))
+
+
+def test_roles_come_from_owners_once_there_is_one_and_never_from_oneself() -> None:
+    olga = {"kind": "human", "ref": "p-olga", "auth": "session"}
+    owner = {"owner": grant("p-olga", "evaluator owner")}
+    told = after(story(), "operator", **owner)
+    assert broken(told) == []
+    assert broken(after(told, "owner", more=grant("p-x", by=olga))) == []
+    for wrong, sentence in (
+        (grant("p-x"), "although there was an owner"),
+        (grant("p-olga", by=olga), "changed their own role"),
+        (grant("p-x", by={**olga, "ref": "p-rita"}), "did not hold the role 'evaluator owner'"),
+        ({**grant("p-rita"), "action": "role.revoke"}, "although there was an owner"),
+    ):
+        assert any(sentence in line for line in broken(after(told, "owner", wrong=wrong)))
 
 
 def test_readiness_without_evidence_is_named() -> None:
@@ -196,7 +242,7 @@ def test_readiness_declared_again_after_the_reviews_asks_for_new_ones() -> None:
 
 def policy_story() -> Story:
     """Two owners approve a new policy, which then asks for three reviewers."""
-    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner"}}
+    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner", "cooling_off_s": 0}}
     bound = {
         **subject(),
         "kind": "policy",
@@ -209,16 +255,23 @@ def policy_story() -> Story:
     digest = canonical_digest(bound)
     told = story()
     told["policy"]["detail"]["lanes"] = lanes
-    extra = {f"grant {ref}": grant(ref, "evaluator owner") for ref in ("p-olga", "p-otto")}
+    olga = {"kind": "human", "ref": "p-olga", "auth": "session"}
+    extra = {
+        "grant p-olga": grant("p-olga", "evaluator owner"),
+        "grant p-otto": grant("p-otto", "evaluator owner", by=olga),
+    }
     detail: dict[str, Any] = {
         "kind": "policy",
         "key": "policy",
         "lane": "policy",
         "excluded": [],
+        "expires_at": "2026-12-05T10:00:00.000+00:00",
         "subject": bound,
     }
     changes = {"subject_digest": digest, "before": POLICY, "after": WORSE}
-    extra["policy ready"] = entry("proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, **changes)
+    extra["policy ready"] = entry(
+        "proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, actor=VERIFIER, **changes
+    )
     for ref in ("p-olga", "p-otto"):
         given = review(ref, object={"type": "proposal", "id": "r8"})
         extra[f"review {ref}"] = {**given, "subject_digest": digest}
@@ -231,11 +284,11 @@ def policy_story() -> Story:
         "excluded": [],
         "consumed": consumed,
     }
-    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer"}}
+    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer", "cooling_off_s": 0}}
     extra["policy move"] = entry(
-        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict}, **changes
+        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict, **RULES}, **changes
     )
-    return after(told, "starter", **extra)
+    return after(told, "operator", **extra)
 
 
 def test_a_policy_is_judged_by_the_old_rules_and_rules_what_follows() -> None:
@@ -263,7 +316,7 @@ def test_a_second_install_of_a_pointer_is_named() -> None:
 )
 def test_approvals_under_another_policy_or_evaluator_do_not_count(key: str, sentence: str) -> None:
     told = story()
-    moved = install(key, WORSE, lanes=told["policy"]["detail"]["lanes"])
+    moved = install(key, WORSE, lanes=LANES, **RULES)
     told["promote"]["policy"]["digest"] = WORSE if key == "policy" else POLICY
     assert any(sentence in line for line in broken(after(told, "review 2", moved=moved)))
 
