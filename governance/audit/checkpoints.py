@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from governance.actors import Actor
 from governance.audit.log import Facts, lock_head, record
 from governance.audit.notes import VerifierKey
+from governance.audit.refusals import in_transaction, log_refusals
 from governance.audit.signer import FileSigner, Signer, SigningRefused
 from governance.audit.signer_process import SocketSigner
 from governance.audit.stored_tree import StoredTree, store_nodes
@@ -93,7 +94,7 @@ def make_checkpoint() -> Checkpoint:
     AuditError, for a signature over entries that are then rolled back would stand against the log for ever.
     Raises AuditError too when the log is empty or the signer cannot sign; a refusal is put in the log as an alarm.
     """
-    if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+    if in_transaction():
         raise AuditError("A checkpoint is made after the commit: use transaction.on_commit(make_checkpoint).")
     try:
         with transaction.atomic():
@@ -108,8 +109,11 @@ def make_checkpoint() -> Checkpoint:
 def tick(now: datetime) -> Checkpoint | None:
     """Upkeep, as often as you like: once a minute sign what is new, after a silent day an entry that says so.
 
+    Refusals that were kept outside the log are put in it first.
+
     Returns the new checkpoint, or None when nothing was due.
     """
+    log_refusals()
     newest = AuditEntry.objects.order_by("-seq").first()
     signed = latest()
     if newest is not None and (signed is None or signed.size <= newest.seq):

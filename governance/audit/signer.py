@@ -76,7 +76,7 @@ class FileSigner:
 
     def create(self) -> VerifierKey:
         """Make a key and an empty memory, once. Raises AuditError when there is a key, or anything was signed."""
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             if self.exists() or ((self.folder / STATE_FILE).exists() and self.last().size):
                 raise AuditError(
                     f"A signer exists in {self.folder}; a log keeps the signer that it began with."
@@ -118,7 +118,7 @@ class FileSigner:
         The memory is on disk before the signature is handed out. Raises SigningRefused unless `proof` (RFC 6962
         consistency) ties `root` to what was signed last.
         """
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             self.check_ready()
             key, last = self.key(), self.last()
             if not verify_consistency(last.size, size, proof, last.root, root):
@@ -133,7 +133,7 @@ class FileSigner:
 
     def prepare_rotation(self) -> bytes:
         """The note by which the old key hands over to a new one, signed by both; the same until it is finished."""
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             self.check_ready()
             key = self.key()
             if not (self.folder / NEXT_FILE).exists():
@@ -145,7 +145,7 @@ class FileSigner:
 
         Raises SigningRefused unless `entry` is number `index` of the log signed last and holds the rotation's note.
         """
-        with self._locked():
+        with locked(self.folder / LOCK_FILE):
             self.check_ready()
             last, (new, _) = self.last(), self._secret(NEXT_FILE)
             logged = json.loads(entry)["detail"]["note"].encode()
@@ -169,7 +169,7 @@ class FileSigner:
     def _put_key(self, file: str, name: str, secret: Ed25519PrivateKey) -> VerifierKey:
         key = make_key(name, secret.public_key().public_bytes_raw())
         material = encode64(ALGORITHM_ED25519 + secret.private_bytes_raw())
-        self._put(file, f"{KEY_PREFIX}+{key.name}+{key.key_id.hex()}+{material}\n")
+        put_private(self.folder / file, f"{KEY_PREFIX}+{key.name}+{key.key_id.hex()}+{material}\n")
         return key
 
     def _secret(self, file: str = KEY_FILE) -> tuple[VerifierKey, Ed25519PrivateKey]:
@@ -194,29 +194,32 @@ class FileSigner:
 
     def _remember(self, head: TreeHead) -> None:
         state = {"origin": head.origin, "size": head.size, "root": head.root.hex()}
-        self._put(STATE_FILE, json.dumps(state, sort_keys=True) + "\n")
+        put_private(self.folder / STATE_FILE, json.dumps(state, sort_keys=True) + "\n")
 
-    def _put(self, name: str, text: str) -> None:
-        """Put a private file on disk, whole or not at all: temporary file, fsync, rename, fsync of the folder."""
-        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{name}-")
-        with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, self.folder / name)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = (self.folder / LOCK_FILE).open("w")
-        except OSError as error:
-            raise AuditError(f"The signer's folder {self.folder} cannot be used: {error}.") from error
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+def put_private(path: Path, text: str) -> None:
+    """Put a private file on disk, whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made in a private folder when missing. Raises AuditError where that cannot be."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = path.open("w")
+    except OSError as error:
+        raise AuditError(f"The folder {path.parent} cannot be used: {error}.") from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from governance.audit.bundle import Pins, Report, check_bundle
 from governance.audit.bundle_files import Unreadable, read_bundle
 from governance.audit.bundle_parts import TAMPERED
 from governance.audit.canonical import parse_canonical
-from governance.audit.checkpoints import get_signer
+from governance.audit.checkpoints import SIGNER, get_signer
 from governance.audit.entries import shape_problem
+from governance.audit.log import Facts, record
 from governance.audit.notes import NoteError, TreeHead, parse_checkpoint, signers_of
 from governance.audit.replay import Replay
 from governance.audit.rotation import log_keys
@@ -29,6 +30,8 @@ from governance.errors import AuditError
 from governance.models import AuditEntry, AuditHead, AuditNode, Checkpoint, Pointer, PointerMove
 
 NO_PINS = Pins()
+VERIFY_ACTION = "audit.verify"
+NIGHTLY = timedelta(days=1)
 SLACK = timedelta(seconds=5)  # between the clocks of two hosts
 APPEND_ONLY = (
     "governance_auditentry",
@@ -80,6 +83,24 @@ def live_differences() -> list[str]:
     found += known.differences()
     found += _trigger_differences()
     return found
+
+
+def verify_live(now: datetime) -> list[str]:
+    """Hold the live tables against the log and record the outcome; what was found."""
+    found = live_differences()
+    facts = Facts(
+        outcome="failed" if found else "allowed",
+        reason=found[0] if found else "",
+        detail={"differences": len(found), "first": found[:20], "at": now.isoformat(timespec="seconds")},
+    )
+    with transaction.atomic():
+        record(by=SIGNER, action=VERIFY_ACTION, subject=("log", "tables"), facts=facts)
+    return found
+
+
+def verify_is_due(now: datetime) -> bool:
+    """Whether the tables were last held against the log more than a day ago."""
+    return not AuditEntry.objects.filter(action=VERIFY_ACTION, time__gt=now - NIGHTLY).exists()
 
 
 def _entry_differences(tree: Tree, state: Replay, known: Explained) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.management.base import CommandParser
 
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
+from loop.bench_governance import bench_governance
 from loop.bench_levers import as_table, bench_levers
 from loop.bench_speed import bench_sandbox
 
@@ -22,13 +24,14 @@ FRESH = "PAWL_BENCH_HOME"
 class Command(PawlCommand):
     """Measure one thing."""
 
-    help = "Measure: `levers` (hidden accuracy of each lever over seeds), `sandbox` (start-up against bare Python)."
+    help = "Measure: `levers` (hidden accuracy over seeds), `sandbox` (start-up), `governance` (the log; bounds)."
     example = "python3 manage.py bench levers --seeds 3"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure and how often."""
-        parser.add_argument("what", choices=["levers", "sandbox"])
+        parser.add_argument("what", choices=["governance", "levers", "sandbox"])
         parser.add_argument("--seeds", type=int, default=3, help="campaigns of `levers` (default 3)")
+        parser.add_argument("--entries", type=int, default=100_000, help="entries of `governance` (100,000)")
         parser.add_argument("--rounds", type=int, default=20, help="rounds of `sandbox` (default 20)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,6 +40,14 @@ class Command(PawlCommand):
             self._again_in_a_fresh_home()
             return
         prepare(demo=True)
+        if options["what"] == "governance":
+            figures = bench_governance(
+                options["entries"], lambda line: print(line, file=sys.stderr, flush=True)
+            )
+            self.emit([asdict(figure) for figure in figures], "\n".join(map(str, figures)))
+            if not all(figure.holds for figure in figures):
+                sys.exit(1)
+            return
         if options["what"] == "sandbox":
             found = bench_sandbox(options["rounds"])
             text = f"bare {found['bare_s'] * 1000:.1f} ms, sandboxed {found['sandboxed_s'] * 1000:.1f} ms, "
