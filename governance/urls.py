@@ -6,7 +6,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from governance import api
-from governance.views import audit, inbox, proposals, versions
+from governance.views import audit, inbox, proposals, record, versions
 
 app_name = "desk"
 
@@ -17,6 +17,7 @@ urlpatterns = [
     path("proposals/<str:ref>/", proposals.proposal_page, name="proposal"),
     path("proposals/<str:ref>/act/", proposals.proposal_act, name="act"),
     path("proposals/<str:ref>/files/<int:index>/", proposals.diff_file, name="diff-file"),
+    path("proposals/<str:ref>/record/", record.decision_record, name="record"),
     path("tasks/", versions.task_list, name="tasks"),
     path("tasks/<slug:slug>/", versions.task_page, name="task"),
     path("tasks/<slug:slug>/revert/", versions.task_revert, name="revert"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from governance.models import AuditEntry
+from governance.audit.stored_tree import StoredTree
+from governance.audit.tree import leaf_hash, verify_inclusion
+from governance.errors import AuditError
+from governance.models import AuditEntry, Checkpoint
 
 MAX_PAGE = 500
 
@@ -56,3 +60,16 @@ def recent_entries(
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
     return list(rows.order_by("-seq")[: min(max(limit, 0), MAX_PAGE)])
+
+
+def inclusion(entry: AuditEntry, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """{checkpoint, holds, path}: whether the checkpoint includes the entry as it is stored; None when it is older."""
+    if checkpoint is None or checkpoint.size <= entry.seq:
+        return None
+    try:
+        path = StoredTree(checkpoint.size).inclusion_proof(entry.seq)
+    except AuditError:
+        path = []
+    leaf, root = leaf_hash(entry.body.encode()), bytes.fromhex(checkpoint.root)
+    holds = verify_inclusion(leaf, entry.seq, checkpoint.size, path, root)
+    return {"checkpoint": checkpoint, "holds": holds, "path": [node.hex() for node in path]}

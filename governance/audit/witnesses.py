@@ -72,9 +72,11 @@ def witnessed_note(size: int | None = None) -> tuple[int, bytes] | None:
     rows = Witnessing.objects.filter(ok=True, answer__startswith=SIGNATURE_MARK).order_by("-size", "witness")
     if size is None:
         size = rows.values_list("size", flat=True).first()
+    if size is None:
+        return None
     lines = "".join(rows.filter(size=size).values_list("answer", flat=True))
     note = Checkpoint.objects.filter(size=size).values_list("note", flat=True).first()
-    return (size, (note + lines).encode()) if size is not None and note and lines else None
+    return (size, (note + lines).encode()) if note and lines else None
 
 
 def _hand_over(checkpoint: Checkpoint, config: Config) -> Witnessing:

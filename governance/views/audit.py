@@ -18,11 +18,10 @@ from governance.actions import note_event
 from governance.audit.checkpoints import latest
 from governance.audit.export import export_bundle
 from governance.audit.log import Facts
-from governance.audit.queries import LogFilter, recent_entries
-from governance.audit.stored_tree import StoredTree
-from governance.audit.tree import leaf_hash, verify_inclusion
+from governance.audit.queries import LogFilter, inclusion, recent_entries
+from governance.audit.verify import VERIFY_ACTION
 from governance.errors import GovernanceError, NotAllowed
-from governance.models import AuditEntry, AuditHead, Person
+from governance.models import AuditEntry, AuditHead, Person, Witnessing
 from governance.roles import AUDITOR
 from governance.views.base import Visitor, desk_page, names_by_ref, whole_number
 
@@ -51,6 +50,8 @@ def audit_list(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "checkpoint": latest(),
         "size": AuditHead.objects.values_list("size", flat=True).first() or 0,
         "may_export": AUDITOR in visitor.roles,
+        "witnesses": _witnesses(),
+        "verified": AuditEntry.objects.filter(action=VERIFY_ACTION).order_by("-seq").first(),
     }
     return render(request, "desk/audit.html", context)
 
@@ -67,7 +68,7 @@ def audit_entry(request: HttpRequest, visitor: Visitor, seq: int) -> HttpRespons
         "entry": entry,
         "body": entry.entry(),
         "actor": names[entry.actor],
-        "proof": _proof(entry),
+        "proof": inclusion(entry, latest()),
         "newer": seq + 1 if AuditEntry.objects.filter(seq=seq + 1).exists() else None,
     }
     return render(request, "desk/audit_entry.html", context)
@@ -110,12 +111,9 @@ def _filter(asked: dict[str, str]) -> LogFilter:
     )
 
 
-def _proof(entry: AuditEntry) -> dict[str, Any] | None:
-    """The inclusion proof of an entry in the latest checkpoint, checked; None while no checkpoint covers it."""
-    checkpoint = latest()
-    if checkpoint is None or checkpoint.size <= entry.seq:
-        return None
-    path = StoredTree(checkpoint.size).inclusion_proof(entry.seq)
-    leaf, root = leaf_hash(entry.body.encode()), bytes.fromhex(checkpoint.root)
-    holds = verify_inclusion(leaf, entry.seq, checkpoint.size, path, root)
-    return {"checkpoint": checkpoint, "holds": holds, "path": [node.hex() for node in path]}
+def _witnesses() -> list[Witnessing]:
+    """The last answer of each witness, by name."""
+    last: dict[str, Witnessing] = {}
+    for row in Witnessing.objects.order_by("-size")[:200]:
+        last.setdefault(row.witness, row)
+    return [last[name] for name in sorted(last)]

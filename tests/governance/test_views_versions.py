@@ -138,7 +138,7 @@ def test_the_log_is_paged_by_number_in_a_fixed_number_of_queries(
     client = as_person(scene, "operator")
     for name in ("rita", "otto", "operator"):
         as_person(scene, name).get(f"/proposals/{scene.waiting.ref}/")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         first = client.get("/audit/")
     assert len(first.context["rows"]) == 50
     older = client.get(f"/audit/?before={first.context['older']}")

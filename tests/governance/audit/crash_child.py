@@ -42,12 +42,13 @@ def promote_and_die(statement: int) -> None:
         seen += 1
         return execute(sql, *rest)
 
-    commit = connection._commit
+    wrapper: Any = connection
+    commit = wrapper._commit
 
     def counted_commit() -> None:
         count(lambda sql: commit(), "COMMIT")
 
-    connection._commit = counted_commit  # type: ignore[method-assign]
+    wrapper._commit = counted_commit
     operator = Person.objects.get(user__username="operator").actor("session")
     proposal = Proposal.objects.get()
     with connection.execute_wrapper(count):

@@ -16,7 +16,7 @@ from governance.actors import LOOP, Actor
 from governance.audit.bundle import Pins
 from governance.audit.bundle_files import read_bundle
 from governance.audit.bundle_parts import INCOMPLETE, OK, TAMPERED
-from governance.audit.checkpoints import get_signer, make_checkpoint
+from governance.audit.checkpoints import get_signer, key_files, make_checkpoint
 from governance.audit.export import ExportRequest, export_bundle
 from governance.audit.notes import open_checkpoint, parse_key
 from governance.audit.queries import LogFilter, recent_entries
@@ -68,7 +68,7 @@ def test_an_export_that_could_not_be_signed_is_not_announced(
     auditor: Actor, history: Checkpoint, tmp_path: Path
 ) -> None:
     before = AuditEntry.objects.count()
-    (get_signer().folder / "audit-signer.json").unlink()
+    (key_files().folder / "audit-signer.json").unlink()
     with pytest.raises(AuditError, match="memory"):
         export_bundle(tmp_path / "out", by=auditor)
     assert AuditEntry.objects.count() == before
@@ -252,5 +252,5 @@ def test_the_json_addresses_give_checkpoint_and_entries_to_readers_alone(
     for query in ("from=-1", "from=x", "limit=0", "limit=501", "from=" + "9" * 30):
         assert client.get(f"/api/v1/audit/entries?{query}").status_code == 400
     assert client.post("/api/v1/audit/entries").status_code == 405
-    (get_signer().folder / "audit-signer.key").unlink()
+    (key_files().folder / "audit-signer.key").unlink()
     assert client.get("/api/v1/audit/checkpoint").status_code == 503

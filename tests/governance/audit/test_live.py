@@ -107,8 +107,10 @@ def test_a_raw_change_of_any_column_an_added_and_a_removed_row_are_named(
     assert refused <= 3
     found = found_after(f"DELETE FROM {table} WHERE id = %s", [row.pk])
     assert any(f"Row {row.pk} of {table} is gone; entry" in line for line in found) or "refused" in found[0]
-    columns = [field.column for field in model._meta.concrete_fields if not field.primary_key]
-    unique = {field.column for field in model._meta.concrete_fields if field.unique and not field.primary_key}
+    columns = [str(field.column) for field in model._meta.concrete_fields if not field.primary_key]
+    unique = {
+        str(field.column) for field in model._meta.concrete_fields if field.unique and not field.primary_key
+    }
     copied = ", ".join(f"'added' AS {name}" if name in unique else name for name in columns)
     found = found_after(
         f"INSERT INTO {table} (id, {', '.join(columns)}) SELECT 999999, {copied} FROM {table} WHERE id = %s",
