@@ -57,8 +57,6 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
     if not connection.in_atomic_block:
         raise AuditError(f"The entry {action} was not written: call record() inside transaction.atomic().")
     _check_widths(by, action, subject, facts)
-    if rows.ROWS in facts.detail:
-        raise AuditError(f"The entry {action} was not written: `{rows.ROWS}` in its detail is the log's own.")
     written = rows.take()
     seq = _next_seq()
     now = datetime.now(UTC)
@@ -102,7 +100,9 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
 
 
 def _check_widths(by: Actor, action: str, subject: tuple[str, str], facts: Facts) -> None:
-    """Raises AuditError for a text that its column cannot hold, on databases that would cut or take it too."""
+    """Raises AuditError for a text that its column cannot hold (some databases would take it), and for false rows."""
+    if rows.ROWS in facts.detail:
+        raise AuditError(f"The entry {action} was not written: `{rows.ROWS}` in its detail is the log's own.")
     texts = {
         "action": action,
         "actor": by.ref,
