@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -26,7 +27,11 @@ def prepare(*, demo: bool = False) -> list[str]:
         pending = pending_migrations()
         if pending:
             call_command("migrate", interactive=False, verbosity=0)
-        if checkpoints.latest() is None and not checkpoints.get_signer().exists():
+        if (
+            checkpoints.latest() is None
+            and not settings.SIGNER_EXTERNAL
+            and not checkpoints.key_files().exists()
+        ):
             checkpoints.init_signer()
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The embedded services of one data home: a private Redis on a unix socket and one worker a queue.
+"""The embedded services of one data home: a private Redis on a unix socket, the log's signer, one worker a queue.
 
 A Supervisor starts them, restarts what dies and takes all down with its process, even when that is killed.
 Two processes on one data home share the services: a file lock says who runs them, and whoever waits takes
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -72,7 +73,12 @@ class _Service:
 
     def start(self) -> None:
         """Start in a session of its own (a Ctrl-C in the terminal is the parent's to handle)."""
-        environment = {**os.environ, "PAWL_HOME": str(home.home()), "PAWL_BOOTSTRAP": "0"}
+        environment = {
+            **os.environ,
+            "PAWL_HOME": str(home.home()),
+            "PAWL_BOOTSTRAP": "0",
+            "PYTHONPATH": str(home.REPO),
+        }
         with (home.folder("logs") / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 child.command(self.argv),
@@ -154,6 +160,8 @@ class Supervisor:
         self._plan = plan
         self._queue_role = _Role("queue")
         self._worker_role = _Role("workers")
+        self._signer_role = _Role("signer")
+        self._signer = None if settings.SIGNER_EXTERNAL else _Service("signer", signer_command())
         self._redis: _Service | None = None
         self._workers = {name: _Service(f"worker-{name}", worker_command(name)) for name in plan.workers}
         self._stopping = threading.Event()
@@ -190,7 +198,7 @@ class Supervisor:
 
         {"queue": "here" | "process N" | "external", "workers": ..., "pids": {name: pid}}
         """
-        services = [*([self._redis] if self._redis else []), *self._workers.values()]
+        services = [*filter(None, (self._redis, self._signer)), *self._workers.values()]
         return {
             "queue": "external" if settings.REDIS_URL else _place(self._queue_role),
             "workers": _place(self._worker_role) if self._workers else "none",
@@ -205,9 +213,11 @@ class Supervisor:
             self._stop_all()
 
     def _tick(self) -> None:
+        if self._signer is not None and self._signer_role.try_own():
+            self._keep_alive(self._signer)
         if self._redis is not None and self._queue_role.try_own():
             self._keep_alive(self._redis)
-        if not queue_answers():
+        if not queue_answers() or (not self._ready.is_set() and not signer_answers()):
             return
         if self._workers and self._worker_role.try_own():
             for name, service in self._workers.items():
@@ -246,6 +256,9 @@ class Supervisor:
         for service in workers:
             service.stop(max(0.1, deadline - time.monotonic()))
         self._worker_role.release()
+        if self._signer is not None:
+            self._signer.stop(self._plan.grace_s)
+        self._signer_role.release()
         if self._redis is not None:
             self._redis.stop(self._plan.grace_s)
         self._queue_role.release()
@@ -277,6 +290,23 @@ def redis_command(socket: Path) -> list[str]:
 def worker_command(queue: str) -> list[str]:
     """The command line of one worker on one queue."""
     return [sys.executable, str(home.REPO / "manage.py"), "worker", queue]
+
+
+def signer_command() -> list[str]:
+    """The command line of the log's signer in this data home."""
+    folder, path = home.folder("keys"), settings.SIGNER_SOCKET
+    return [
+        sys.executable,
+        "-m",
+        "governance.audit.signer_process",
+        *("--folder", str(folder), "--socket", str(path)),
+    ]
+
+
+def signer_answers() -> bool:
+    """Whether something listens where the log's signer should (what it says is for those who sign)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        return link.connect_ex(str(settings.SIGNER_SOCKET)) == 0
 
 
 def queue_answers() -> bool:
@@ -322,6 +352,9 @@ def _place(role: _Role) -> str:
 
 
 def _not_ready() -> str:
+    if not signer_answers():
+        log = home.folder("logs") / "signer.log"
+        return f"The log's signer does not answer at {settings.SIGNER_SOCKET}; its last lines are in {log}."
     if settings.REDIS_URL:
         return "The queue at REDIS_URL does not answer; check the address, or unset it to use a private one."
     return f"The private queue did not start; its last lines are in {home.folder('logs') / 'redis.log'}."

@@ -128,6 +128,10 @@ RQ_QUEUES: dict[str, dict[str, Any]] = {
 }
 RQ: dict[str, Any] = {"COMMIT_MODE": "on_db_commit"}
 
+# --- the log's signer (docs/audit.md): PAWL_SIGNER_SOCKET names one that runs under its own user ---
+SIGNER_EXTERNAL: bool = bool(env.text("PAWL_SIGNER_SOCKET"))
+SIGNER_SOCKET: Path = Path(env.text("PAWL_SIGNER_SOCKET") or home.socket_folder() / "signer.sock")
+
 # --- static files (served from the applications' folders; `collectstatic` is optional) ---
 STATIC_URL = "static/"
 STATIC_ROOT: Path = home.folder("static")

@@ -284,3 +284,37 @@ class AttemptAdmin(ReadingRoom):
     list_display = ("key", moment("failed_at", "failed (UTC)"))
     search_fields = ("key",)
     ordering = ("-failed_at",)
+
+
+@admin.register(models.AuditNode)
+class AuditNodeAdmin(ReadingRoom):
+    """Hashes inside the log's tree."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    list_display = ("level", "index", by_field("hash", "hash"))
+    ordering = ("-level", "-index")
+
+
+@admin.register(models.Witnessing)
+class WitnessingAdmin(ReadingRoom):
+    """What witnesses answered to checkpoints."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    list_display = ("size", "witness", "ok", "answer", moment("time", "asked (UTC)"))
+    list_filter = ("witness", "ok")
+    ordering = ("-size", "witness")
+
+
+@admin.register(models.ReadToken)
+class ReadTokenAdmin(ReadingRoom):
+    """Who reads the log over HTTP; tokens are given and taken by `manage.py read_token`."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    fields = ("name", "created_by", "created_at", "revoked_at")
+    list_display = (
+        "name",
+        "created_by",
+        moment("created_at", "given (UTC)"),
+        moment("revoked_at", "taken (UTC)"),
+    )
+    ordering = ("name",)

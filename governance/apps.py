@@ -11,3 +11,11 @@ class GovernanceConfig(AppConfig):
     name = "governance"
     verbose_name = "Governance"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Have failed sign-ins recorded."""
+        from django.contrib.auth.signals import user_login_failed
+
+        from governance.signin import on_login_failed
+
+        user_login_failed.connect(on_login_failed, dispatch_uid="governance.sign_in")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -11,6 +10,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from governance.actors import Actor
+from governance.audit.models import (
+    AuditEntry,
+    AuditHead,
+    AuditNode,
+    Checkpoint,
+    ReadToken,
+    Witnessing,
+)
+from governance.audit.rows import Governed
 from governance.desk_models import Attempt, Seen
 from governance.stop_models import DIGEST, Halt, Hold
 from governance.transitions import Status
@@ -20,6 +28,7 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditHead",
+    "AuditNode",
     "Checkpoint",
     "Evidence",
     "Halt",
@@ -28,18 +37,21 @@ __all__ = [
     "Pointer",
     "PointerMove",
     "Proposal",
+    "ReadToken",
     "Release",
     "Review",
     "RoleGrant",
     "Seen",
     "Task",
     "Version",
+    "Witnessing",
 ]
 
 
-class Person(models.Model):
+class Person(Governed):
     """One human being, whatever accounts they use. The log knows them by `ref` only."""
 
+    told_with = ("user__username", "user__is_active")
     ref = models.CharField(max_length=32, unique=True)
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="person")
     created_at = models.DateTimeField(default=timezone.now)
@@ -55,7 +67,7 @@ class Person(models.Model):
         return Actor("human", self.ref, auth)
 
 
-class RoleGrant(models.Model):
+class RoleGrant(Governed):
     """A role given to a person; `groups` membership without a grant does not count."""
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="grants")
@@ -72,7 +84,7 @@ class RoleGrant(models.Model):
         return f"{self.person} as {self.role}"
 
 
-class Task(models.Model):
+class Task(Governed):
     """An installed task. `spec` is task.toml as it was when installed."""
 
     slug = models.SlugField(max_length=64, unique=True)
@@ -86,7 +98,7 @@ class Task(models.Model):
         return self.slug
 
 
-class Version(models.Model):
+class Version(Governed):
     """One immutable harness, adapter, evaluator, policy or roster (who holds which role), known by its digest."""
 
     class Kind(models.TextChoices):
@@ -129,7 +141,7 @@ class Version(models.Model):
         return f"{self.kind} {self.digest[:12]}"
 
 
-class Release(models.Model):
+class Release(Governed):
     """Harness version + adapter version (or none) for one task: what is verified, approved and promoted.
 
     `binding` names everything else that the release runs with: base model, tokenizer and runtime digests.
@@ -153,7 +165,7 @@ class Release(models.Model):
         return f"{self.task.slug}@{self.digest[:12]}"
 
 
-class Pointer(models.Model):
+class Pointer(Governed):
     """What is in force under a key (governance/pointers.py names the keys). Moved by compare and swap."""
 
     key = models.CharField(max_length=100, unique=True)
@@ -164,7 +176,7 @@ class Pointer(models.Model):
         return f"{self.key} = {self.digest[:12]}"
 
 
-class PointerMove(models.Model):
+class PointerMove(Governed):
     """The history of a pointer. Append-only: triggers refuse update and delete."""
 
     class Kind(models.TextChoices):
@@ -191,7 +203,7 @@ class PointerMove(models.Model):
         return f"{self.key} #{self.generation}: {self.kind} {self.digest[:12]}"
 
 
-class Proposal(models.Model):
+class Proposal(Governed):
     """A request to change something governed.
 
     `subject` is everything the approval binds (AUDIT: release parts, base, epoch, policy, evidence root);
@@ -269,7 +281,7 @@ class Proposal(models.Model):
         return f"{self.kind} {self.ref[:8]}: {self.title}"
 
 
-class Evidence(models.Model):
+class Evidence(Governed):
     """One piece of evidence, copied onto the proposal when it was submitted. Never changed afterwards."""
 
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="evidence")
@@ -293,7 +305,7 @@ class Evidence(models.Model):
         return bytes(self.body)
 
 
-class Review(models.Model):
+class Review(Governed):
     """One person's verdict on one subject digest, with a reason. An approval is used once, before it expires.
 
     Once it has expired its giver may give another one: `round` counts them. The last five columns say how closely the
@@ -332,60 +344,3 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verdict} by {self.person}"
-
-
-class AuditEntry(models.Model):
-    """One leaf of the log. `body` is RFC 8785 canonical JSON; the other columns repeat parts of it for queries.
-
-    Append-only: triggers refuse update and delete on both databases.
-    """
-
-    seq = models.BigIntegerField(primary_key=True)
-    body = models.TextField()
-    leaf = models.CharField(max_length=DIGEST)
-    time = models.DateTimeField()
-    action = models.CharField(max_length=64)
-    outcome = models.CharField(max_length=16)
-    actor = models.CharField(max_length=64)
-    object_type = models.CharField(max_length=32)
-    object_id = models.CharField(max_length=100)
-    task = models.CharField(max_length=64, blank=True)
-
-    class Meta:
-        verbose_name_plural = "audit entries"
-        indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["action", "-seq"]),
-            models.Index(fields=["object_type", "object_id", "-seq"]),
-            models.Index(fields=["actor", "-seq"]),
-            models.Index(fields=["task", "-seq"]),
-        ]
-
-    def __str__(self) -> str:
-        return f"#{self.seq} {self.action} ({self.outcome})"
-
-    def entry(self) -> dict[str, Any]:
-        """The parsed body."""
-        parsed: dict[str, Any] = json.loads(self.body)
-        return parsed
-
-
-class AuditHead(models.Model):
-    """The one row that hands out gapless sequence numbers: locked while an entry is appended."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    size = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"log of {self.size} entries"
-
-
-class Checkpoint(models.Model):
-    """A signed statement of the log's size and root (C2SP signed note). Append-only."""
-
-    size = models.BigIntegerField(primary_key=True)
-    root = models.CharField(max_length=DIGEST)
-    note = models.TextField()
-    time = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return f"checkpoint at {self.size}"

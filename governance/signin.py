@@ -5,12 +5,22 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 from django.contrib.auth import authenticate
+from django.utils import timezone
 
+from governance.actions.events import note_event
 from governance.actors import Actor
+from governance.audit.log import Facts
 from governance.errors import BadInput, NotAllowed
+from governance.models import AuditEntry, Person
 from governance.people import person_for_user
+
+SIGN_IN = "person.sign_in"
+MAX_NOTED = 30
 
 
 def sign_in(username: str | None) -> Actor:
@@ -28,6 +38,7 @@ def sign_in(username: str | None) -> Actor:
         )
     person = person_for_user(user)
     if person is None:
+        note_failed_sign_in(username, "command", "The account belongs to no person.")
         raise NotAllowed(f"The account {username!r} belongs to no person known here; it has no say.")
     return person.actor("command")
 
@@ -37,3 +48,24 @@ def ask_password(prompt: str, variable: str) -> str:
     if not sys.stdin.isatty():
         raise BadInput(f"There is no terminal to ask for a password at; set {variable}.")
     return getpass.getpass(prompt)
+
+
+def note_failed_sign_in(username: str, auth: str, reason: str) -> None:
+    """Record that somebody could not sign in; what was typed as a name is kept only where it names a person.
+
+    Beyond MAX_NOTED in a minute nothing more is recorded, so that guessing cannot fill the log.
+    """
+    since = timezone.now() - timedelta(minutes=1)
+    noted = AuditEntry.objects.filter(action=SIGN_IN, outcome="denied", time__gt=since)
+    if noted.count() >= MAX_NOTED:
+        return
+    person = Person.objects.filter(user__username=username).first()
+    ref = person.ref if person else "unknown"
+    facts = Facts(outcome="denied", reason=reason, detail={"auth": auth})
+    note_event(by=Actor("human", ref), action=SIGN_IN, subject=("person", ref), facts=facts)
+
+
+def on_login_failed(sender: Any, credentials: Mapping[str, Any], request: Any = None, **_: Any) -> None:
+    """Django's signal: a name and a password that do not fit, at the desk or at a command."""
+    auth = "session" if request is not None else "command"
+    note_failed_sign_in(str(credentials.get("username", "")), auth, "Name and password do not fit together.")

@@ -8,10 +8,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from governance.audit.rows import Governed
+
 DIGEST = 64
 
 
-class Halt(models.Model):
+class Halt(Governed):
     """The stop switch, thrown by one person over one task (its slug) or over everything (an empty `scope`).
 
     Open until two different people asked to resume: their refs are in `resumed_by`.
@@ -35,7 +37,7 @@ class Halt(models.Model):
         return f"stop of {self.scope or 'everything'}"
 
 
-class Hold(models.Model):
+class Hold(Governed):
     """A release or version that must not go live again, nor anything made from it, until two people lift that.
 
     An `automatic` one was placed by a revert, and another revert to the same digest lifts it.

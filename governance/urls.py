@@ -15,6 +15,7 @@ from governance.views import (
     people,
     proposals,
     reading,
+    record,
     stops,
     versions,
 )
@@ -32,6 +33,7 @@ urlpatterns = [
     path("proposals/<str:ref>/seen/", reading.seen_file, name="seen"),
     path("proposals/<str:ref>/evidence/<str:name>/", reading.evidence_page, name="evidence"),
     path("reviewers/", habits.reviewers_page, name="reviewers"),
+    path("proposals/<str:ref>/record/", record.decision_record, name="record"),
     path("tasks/", versions.task_list, name="tasks"),
     path("tasks/<slug:slug>/", versions.task_page, name="task"),
     path("tasks/<slug:slug>/revert/", versions.task_revert, name="revert"),
@@ -47,4 +49,5 @@ urlpatterns = [
     path("audit/<int:seq>/", audit.audit_entry, name="audit-entry"),
     path("api/v1/audit/checkpoint", api.audit_checkpoint, name="api-checkpoint"),
     path("api/v1/audit/entries", api.audit_entries, name="api-entries"),
+    path("api/v1/tasks/<slug:slug>/live", api.task_live, name="api-live"),
 ]

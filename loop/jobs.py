@@ -7,10 +7,13 @@ import uuid
 from datetime import datetime
 
 import django_rq
+import structlog
 from django.utils import timezone
 
 from governance import actions
 from governance.audit import checkpoints
+from governance.audit.verify import verify_is_due, verify_live
+from governance.audit.witnesses import witness_latest
 from loop import training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows
@@ -20,6 +23,7 @@ from loop.preflight_hidden import hidden_half
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
 UPKEEP_S = 60.0
+_logger = structlog.get_logger(__name__)
 
 
 def advance(ref: str) -> None:
@@ -86,6 +90,20 @@ def upkeep(now: datetime) -> None:
     actions.revert_due(now=now)
     actions.promote_due()
     checkpoints.tick(now)
+    put(LOOP, "witness_log", 0)
+    if verify_is_due(now):
+        put(LOOP, "verify_log", 0)
+
+
+def witness_log(_: int) -> None:
+    """Hand the newest checkpoint to the witnesses; a job, because they may be slow."""
+    witness_latest()
+
+
+def verify_log(_: int) -> None:
+    """Once a day: hold the live tables against the log; what does not fit is an entry and an error in the logs."""
+    if verify_is_due(timezone.now()) and (found := verify_live(timezone.now())):
+        _logger.error("the live tables are not as the log says", differences=len(found), first=found[0])
 
 
 def due() -> list[tuple[str, str, str | int]]:

@@ -10,6 +10,7 @@ from django.db import connections
 
 _TRIGGERS = (
     import_module("governance.migrations.0002_append_only"),
+    import_module("governance.migrations.0004_audit_trees_witnesses_tokens"),
     import_module("loop.migrations.0002_append_only_ledger"),
 )
 

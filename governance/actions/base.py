@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from governance.actors import CLOCK, Actor
 from governance.audit.log import Facts, lock_head, record
+from governance.audit.refusals import in_transaction, keep_refusal
+from governance.audit.rows import explained
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.models import AuditEntry, Person, Proposal, Task
 from governance.policy import policy_facts
@@ -33,11 +35,16 @@ def act(action: str, *, durable: bool = False) -> Callable[[Callable[P, R]], Cal
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                with transaction.atomic(durable=durable):
+                with transaction.atomic(durable=durable), explained():
                     _take_turn()
                     return function(*args, **kwargs)
             except (NotAllowed, Stale) as refusal:
-                with transaction.atomic():
+                if in_transaction():
+                    keep_refusal(
+                        _by(kwargs), action, _object_of(action, kwargs), str(refusal), _task_slug(kwargs)
+                    )
+                    raise
+                with transaction.atomic(), explained():
                     _record_refusal(action, kwargs, refusal)
                 raise
 
@@ -51,8 +58,13 @@ def _take_turn() -> None:
     lock_head()
 
 
-def _record_refusal(action: str, arguments: Mapping[str, Any], refusal: NotAllowed | Stale) -> None:
+def _by(arguments: Mapping[str, Any]) -> Actor:
     by: Actor = arguments.get("by", CLOCK)
+    return by
+
+
+def _record_refusal(action: str, arguments: Mapping[str, Any], refusal: NotAllowed | Stale) -> None:
+    by = _by(arguments)
     proposal = arguments.get("proposal")
     facts = Facts(
         outcome="denied",

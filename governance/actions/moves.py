@@ -98,5 +98,18 @@ def _rules(move: Move) -> dict[str, Any]:
     if move.key != POLICY_KEY:
         return {}
     policy = parse_policy(policy_text(Version.objects.get(kind=Version.Kind.POLICY, digest=move.target)))
-    lanes = {name: {"quorum": lane.approvals, "role": lane.role} for name, lane in policy.lanes.items()}
-    return {"lanes": lanes, "roles_count_after_s": policy.roles_count_after.total_seconds()}
+    lanes = {
+        name: {
+            "quorum": lane.approvals,
+            "role": lane.role,
+            "cooling_off_s": int(lane.cooling_off.total_seconds()),
+        }
+        for name, lane in policy.lanes.items()
+    }
+    return {
+        "lanes": lanes,
+        "roles_count_after_s": int(policy.roles_count_after.total_seconds()),
+        "promoters": sorted(policy.promoter_roles),
+        "min_reason": policy.min_reason,
+        "approvals_expire_s": int(policy.approvals_expire.total_seconds()),
+    }

@@ -48,8 +48,8 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
     }
     if proposal.version is not None and proposal.version.kind == Version.Kind.ROSTER:
         apply_roster(proposal.version, by)
-    moved, entry = carry_out(move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     move(proposal, Status.PROMOTED, status_reason=text)
+    moved, entry = carry_out(move_of(proposal, PointerMove.Kind.PROMOTE, text), by, detail)
     make_others_stale(proposal, entry)
     transaction.on_commit(make_checkpoint, robust=True)
     return moved

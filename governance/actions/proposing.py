@@ -202,6 +202,7 @@ def make_ready(
         "lane": proposal.lane,
         "lane_reason": proposal.lane_reason,
         "excluded": proposal.excluded,
+        "expires_at": (now + policy.proposals_expire).isoformat(timespec="milliseconds"),
         "subject": subject,
     }
     note(

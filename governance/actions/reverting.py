@@ -113,8 +113,8 @@ def carry_out_revert(proposal: Proposal, reason: str, by: Actor) -> Proposal:
     proposal.save(force_insert=True)
     retire(proposal.key, Status.REVERTED, f"Reverted: {reason}")
     detail = {"lane": proposal.lane, "subject": proposal.subject}
-    _, entry = carry_out(move_of(proposal, PointerMove.Kind.REVERT, reason), by, detail)
     move(proposal, Status.PROMOTED)
+    _, entry = carry_out(move_of(proposal, PointerMove.Kind.REVERT, reason), by, detail)
     make_others_stale(proposal, entry)
     transaction.on_commit(make_checkpoint, robust=True)
     return proposal

@@ -2,58 +2,63 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from governance.audit.canonical import canonical, canonical_digest, parse_canonical
+from governance.audit.bundle_parts import (
+    BOUND_FILES,
+    EARLIER_FILES,
+    EXPORT_ACTION,
+    INCOMPLETE,
+    LOG_FILES,
+    OK,
+    OPTIONAL_FILES,
+    ROTATION_ACTION,
+    RULE_BROKEN,
+    TAMPERED,
+    WITNESSED_FILE,
+    Refused,
+    bound_digests,
+    facts_of,
+    hashes_of,
+    included_digest,
+    is_decision,
+    known_files,
+    lines_of,
+    parse_proof,
+    ranges,
+    same,
+    write_manifest,
+)
+from governance.audit.canonical import canonical_digest, parse_canonical
 from governance.audit.entries import shape_problem
 from governance.audit.notes import (
+    ALGORITHM_COSIGNATURE,
     NoteError,
     TreeHead,
     VerifierKey,
-    decode64,
-    encode64,
     open_checkpoint,
+    open_rotation,
     parse_key,
+    signers_of,
 )
 from governance.audit.replay import replay
 from governance.audit.tree import Tree, leaf_hash, verify_consistency, verify_inclusion
-from governance.audit.views import Row, events_csv, ocsf_jsonl
+from governance.audit.views import VIEWS, Row
 
-OK, UNREADABLE, TAMPERED, INCOMPLETE, RULE_BROKEN = 0, 1, 2, 3, 4
-STATUS_WORDS = ("OK", "UNREADABLE", "TAMPERED", "INCOMPLETE", "RULE BROKEN")
 NOT_PINNED = "the bundle's own key (NOT PINNED: shows only that it agrees with itself)"
-BUNDLE_FORMAT = "pawl-audit-bundle/1"
-EXPORT_ACTION = "audit.export"
-DECISION_FAMILIES = frozenset({"proposal", "pointer", "role"})
-PROOF_HEADER = "c2sp.org/tlog-proof@v1"
-VIEWS: dict[str, Callable[[list[Row]], bytes]] = {
-    "views/events.csv": events_csv,
-    "views/ocsf.jsonl": ocsf_jsonl,
-}
-DERIVED_FILES = frozenset({"checkpoint", "leaf-hashes.txt", "entries.jsonl", *VIEWS})
-BOUND_FILES = frozenset({"VERIFY.md", "verify.py", "vkeys.txt", "identities.jsonl"})
-BOUND_FOLDER = "artifacts/"
-EARLIER_FILES = frozenset({"checkpoint.prev", "consistency.txt"})
-
-
-class Refused(Exception):
-    """One step failed; `status` is the exit status that says how."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True)
 class Pins:
-    """What the auditor brought along: keys (text form) and an earlier checkpoint (a signed note)."""
+    """What the auditor brought along: log keys and witness keys (text form), an earlier checkpoint (a signed note)."""
 
     keys: Sequence[str] = ()
     checkpoint: bytes | None = None
+    witnesses: Sequence[str] = ()
+    quorum: int = 1  # how many of the witnesses must have signed
 
 
 @dataclass
@@ -75,7 +80,9 @@ class _Check:
     files: Mapping[str, bytes]
     pins: Pins
     manifest: dict[str, Any] = field(default_factory=dict)
-    keys: list[VerifierKey] = field(default_factory=list)
+    facts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    keys: list[VerifierKey] = field(default_factory=list)  # the log's keys, oldest first
+    rotations: list[dict[str, Any]] = field(default_factory=list)
     head: TreeHead = TreeHead("", 0, b"")  # noqa: RUF009  (frozen)
     tree: Tree = field(default_factory=Tree)
     entries: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -99,54 +106,6 @@ def check_bundle(files: Mapping[str, bytes], pins: Pins) -> Report:
     return report
 
 
-def write_manifest(files: Mapping[str, bytes], head: TreeHead, export_seq: int) -> bytes:
-    """MANIFEST.json over all other files."""
-    listed = {
-        path: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        for path, data in files.items()
-        if path != "MANIFEST.json"
-    }
-    value = {
-        "format": BUNDLE_FORMAT,
-        "origin": head.origin,
-        "size": head.size,
-        "root": head.root.hex(),
-        "export_seq": export_seq,
-        "files": listed,
-    }
-    return canonical(value) + b"\n"
-
-
-def write_proof(tree: Tree, index: int, checkpoint: bytes) -> bytes:
-    """The C2SP tlog-proof of one leaf under `checkpoint`."""
-    hashes = "".join(encode64(value) + "\n" for value in tree.inclusion_proof(index))
-    return f"{PROOF_HEADER}\nindex {index}\n{hashes}\n".encode() + checkpoint
-
-
-def write_consistency(tree: Tree, old: int) -> bytes:
-    """The hashes that tie the tree at `old` to the whole tree, one base64 line each."""
-    return "".join(encode64(value) + "\n" for value in tree.consistency_proof(old)).encode()
-
-
-def bound_digests(files: Mapping[str, bytes]) -> dict[str, str]:
-    """Digests of the files that cannot be derived from the log; the export's own entry binds them."""
-    return {
-        path: hashlib.sha256(data).hexdigest()
-        for path, data in files.items()
-        if path in BOUND_FILES or path.startswith(BOUND_FOLDER)
-    }
-
-
-def included_digest(numbers: Sequence[int]) -> str:
-    """The digest of which entries an export carries."""
-    return canonical_digest(list(numbers))
-
-
-def is_decision(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry gets an inclusion proof of its own: every act on proposals, pointers and roles."""
-    return entry["action"].partition(".")[0] in DECISION_FAMILIES
-
-
 def _check_manifest(check: _Check) -> str:
     try:
         check.manifest = parse_canonical(check.files["MANIFEST.json"].removesuffix(b"\n"))
@@ -159,9 +118,10 @@ def _check_manifest(check: _Check) -> str:
     extra = sorted(set(check.files) - set(listed) - {"MANIFEST.json"})
     if extra:
         raise Refused(TAMPERED, f"{len(extra)} files are not listed, first {extra[0]!r}")
+    check.facts = facts_of(check.files)
     for path, (digest, _) in sorted(listed.items()):
-        _same(f"SHA-256 of {path}", hashlib.sha256(check.files[path]).hexdigest(), digest)
-    lacking = sorted((DERIVED_FILES | BOUND_FILES - {"identities.jsonl"}) - set(listed))
+        same(f"SHA-256 of {path}", check.facts[path][0], digest)
+    lacking = sorted((LOG_FILES | BOUND_FILES - OPTIONAL_FILES) - set(listed))
     if lacking:
         raise Refused(INCOMPLETE, f"the bundle lacks {', '.join(lacking)}")
     return f"{len(listed)} files, digests match"
@@ -169,19 +129,26 @@ def _check_manifest(check: _Check) -> str:
 
 def _check_note(check: _Check) -> str:
     try:
-        shipped = [parse_key(line) for line in _lines(check.files["vkeys.txt"], "vkeys.txt")]
-        check.keys = [parse_key(text) for text in check.pins.keys] or shipped
-        check.head = open_checkpoint(check.files["checkpoint"], check.keys)
+        check.keys = [parse_key(line) for line in lines_of(check.files["vkeys.txt"], "vkeys.txt")]
+        pins = [parse_key(text) for text in check.pins.keys]
+        if pins and not set(check.keys) & set(pins):
+            raise Refused(TAMPERED, "vkeys.txt names none of the pinned keys")
+        rotations = lines_of(check.files.get("rotations.jsonl", b""), "rotations.jsonl")
+        check.rotations = [parse_canonical(line.encode()) for line in rotations]
+        same("the number of rotations", len(check.rotations), len(check.keys) - 1)
+        for number, rotation in enumerate(check.rotations):
+            new = open_rotation(rotation["note"].encode(), check.keys[number])
+            same(f"key {number + 1} in vkeys.txt", str(check.keys[number + 1]), str(new))
+        check.head = open_checkpoint(check.files["checkpoint"], check.keys[-1:])
     except NoteError as error:
         raise Refused(TAMPERED, f"the checkpoint is not signed as expected: {error}") from error
-    if check.pins.keys and not set(check.keys) & set(shipped):
-        raise Refused(TAMPERED, "vkeys.txt names none of the pinned keys")
-    pinned = "a pinned key" if check.pins.keys else NOT_PINNED
-    return f"{check.head.origin}, {check.head.size} entries, signed by {pinned}"
+    by = "a pinned key" if check.keys[-1] in pins else "the heir of a pinned key" if pins else NOT_PINNED
+    handed = f", after {len(check.rotations)} changes of the key" if check.rotations else ""
+    return f"{check.head.origin}, {check.head.size} entries, signed by {by}{handed}"
 
 
 def _check_root(check: _Check) -> str:
-    lines = _lines(check.files["leaf-hashes.txt"], "leaf-hashes.txt")
+    lines = lines_of(check.files["leaf-hashes.txt"], "leaf-hashes.txt")
     try:
         leaves = [bytes.fromhex(line) for line in lines]
     except ValueError as error:
@@ -190,15 +157,15 @@ def _check_root(check: _Check) -> str:
         raise Refused(TAMPERED, "leaf-hashes.txt has a line that is not 64 lower-case hex digits")
     if len(leaves) < check.head.size:
         raise Refused(INCOMPLETE, f"got {len(leaves)} leaf hashes, the checkpoint states {check.head.size}")
-    _same("the number of leaf hashes", len(leaves), check.head.size)
+    same("the number of leaf hashes", len(leaves), check.head.size)
     check.tree = Tree(leaves)
-    _same("the root over the leaf hashes", check.tree.root().hex(), check.head.root.hex())
+    same("the root over the leaf hashes", check.tree.root().hex(), check.head.root.hex())
     return f"{len(leaves)} leaf hashes give {check.head.root.hex()[:16]}..."
 
 
 def _check_entries(check: _Check) -> str:
     last = -1
-    for line in _lines(check.files["entries.jsonl"], "entries.jsonl"):
+    for line in lines_of(check.files["entries.jsonl"], "entries.jsonl"):
         data = line.encode()
         try:
             entry = parse_canonical(data)
@@ -235,21 +202,33 @@ def _check_claim(check: _Check) -> str:
         raise Refused(INCOMPLETE, f"an unfiltered export withholds entries, first {check.withheld[0]}")
     told = ""
     if detail["filter"]:
-        told = f"; filter {json.dumps(detail['filter'], sort_keys=True)} withholds {_ranges(check.withheld)}"
+        told = f"; filter {json.dumps(detail['filter'], sort_keys=True)} withholds {ranges(check.withheld)}"
     elif later:
-        told = f"; written after the export: {_ranges(later)}"
+        told = f"; written after the export: {ranges(later)}"
+    logged = [
+        {"seq": seq, "note": entry["detail"]["note"]}
+        for seq, entry in sorted(check.entries.items())
+        if entry["action"] == ROTATION_ACTION and entry["outcome"] == "allowed" and seq < export_seq
+    ]
+    same(
+        "the changes of the key that the log has", canonical_digest(logged), canonical_digest(check.rotations)
+    )
     return f"{len(carried)} of {check.head.size} entries{told}"
 
 
 def _check_proofs(check: _Check) -> str:
-    expected = {f"proofs/{seq}.tlog-proof": seq for seq, entry in check.entries.items() if is_decision(entry)}
+    expected = {
+        f"proofs/{seq}.tlog-proof": seq
+        for seq, entry in check.entries.items()
+        if is_decision(entry["action"])
+    }
     missing = sorted(set(expected) - set(check.files))
     if missing:
         raise Refused(INCOMPLETE, f"{len(missing)} decisions have no proof, first {missing[0]}")
     for path, seq in expected.items():
-        proof = _parse_proof(check.files[path], path)
-        _same(f"the index in {path}", proof.index, seq)
-        _same(f"the checkpoint in {path}", proof.checkpoint, check.files["checkpoint"])
+        proof = parse_proof(check.files[path], path)
+        same(f"the index in {path}", proof.index, seq)
+        same(f"the checkpoint in {path}", proof.checkpoint, check.files["checkpoint"])
         if not verify_inclusion(check.tree.leaf(seq), seq, check.head.size, proof.hashes, check.head.root):
             raise Refused(TAMPERED, f"{path} does not prove entry {seq}")
     return f"{len(expected)} decisions are proven"
@@ -262,8 +241,8 @@ def _check_earlier(check: _Check) -> str:
         if not set(check.files) >= EARLIER_FILES:
             raise Refused(INCOMPLETE, f"checkpoint.prev or consistency.txt at {since} is missing")
         earlier = _open_earlier(check, check.files["checkpoint.prev"], "checkpoint.prev")
-        _same("the size of checkpoint.prev", earlier.size, since)
-        hashes = _hashes(_lines(check.files["consistency.txt"], "consistency.txt"), "consistency.txt")
+        same("the size of checkpoint.prev", earlier.size, since)
+        hashes = hashes_of(lines_of(check.files["consistency.txt"], "consistency.txt"), "consistency.txt")
         if not verify_consistency(since, check.head.size, hashes, earlier.root, check.head.root):
             raise Refused(TAMPERED, f"consistency.txt does not tie {since} to {check.head.size} entries")
         told.append(f"grew from checkpoint.prev at {since}")
@@ -272,29 +251,51 @@ def _check_earlier(check: _Check) -> str:
         if pinned.size > check.head.size:
             raise Refused(INCOMPLETE, f"the log ends at {check.head.size}, the pinned one at {pinned.size}")
         root = check.tree.root(pinned.size).hex()
-        _same(f"the root at the pinned size {pinned.size}", root, pinned.root.hex())
+        same(f"the root at the pinned size {pinned.size}", root, pinned.root.hex())
         told.append(f"grew from the pinned checkpoint at {pinned.size}")
+    told += _check_witnesses(check)
     return " and ".join(told) or "no earlier checkpoint was given (pass one you kept)"
 
 
+def _check_witnesses(check: _Check) -> list[str]:
+    """Cosignatures over this checkpoint, or over the newest one that witnesses had seen before the export."""
+    keys = [parse_key(text, ALGORITHM_COSIGNATURE) for text in check.pins.witnesses]
+    stated, found = check.export["detail"]["witnessed"], {}
+    if stated is not None:
+        if WITNESSED_FILE not in check.files:
+            raise Refused(INCOMPLETE, f"{WITNESSED_FILE} at {stated} is missing")
+        seen = _open_earlier(check, check.files[WITNESSED_FILE], WITNESSED_FILE)
+        same(f"the size of {WITNESSED_FILE}", seen.size, stated)
+        same(f"the root at {stated}, which witnesses saw", check.tree.root(stated).hex(), seen.root.hex())
+        try:
+            found = signers_of(check.files[WITNESSED_FILE], keys)[1]
+        except NoteError as error:
+            raise Refused(TAMPERED, f"{WITNESSED_FILE}: {error}") from error
+    if keys and len(found) < max(1, check.pins.quorum):
+        raise Refused(
+            INCOMPLETE, f"{len(found)} of your witnesses signed, {max(1, check.pins.quorum)} are asked for"
+        )
+    names = ", ".join(f"{key.name} (Unix time {moment})" for key, moment in found.items())
+    return [f"at {stated} it was witnessed by {names}"] if names else []
+
+
 def _check_derived(check: _Check) -> str:
-    bound = bound_digests(check.files)
-    detail = check.export["detail"]
+    bound, detail = bound_digests(check.facts), check.export["detail"]
     if len(bound) < detail["bound"]:
         raise Refused(INCOMPLETE, f"got {len(bound)} bound files, the export entry states {detail['bound']}")
-    what = "the digest over verify.py, VERIFY.md, vkeys.txt, identities and artifacts"
-    _same(what, canonical_digest(bound), detail["bound_digest"])
+    what = "the digest over verify.py, VERIFY.md, keys, identities and artifacts"
+    same(what, canonical_digest(bound), detail["bound_digest"])
     rows: list[Row] = [(check.tree.leaf(seq).hex(), entry) for seq, entry in sorted(check.entries.items())]
-    for path, view in VIEWS.items():
-        _same(path, check.files[path], view(rows))
-    proofs = {f"proofs/{seq}.tlog-proof" for seq, entry in check.entries.items() if is_decision(entry)}
-    earlier = EARLIER_FILES if detail["since"] is not None else frozenset()
-    known = DERIVED_FILES | earlier | proofs | set(bound) | {"MANIFEST.json"}
-    extra = sorted(set(check.files) - known)
+    for path in detail["views"]:
+        if path not in check.files:
+            raise Refused(INCOMPLETE, f"{path} is missing")
+        same(path, check.files[path], VIEWS[path](rows))
+    decisions = [seq for seq, entry in check.entries.items() if is_decision(entry["action"])]
+    extra = sorted(set(check.files) - known_files(detail, decisions, check.facts))
     if extra:
         raise Refused(TAMPERED, f"{len(extra)} files belong to no part of a bundle, first {extra[0]!r}")
-    expected = write_manifest(check.files, check.head, check.export["seq"])
-    _same("MANIFEST.json", check.files["MANIFEST.json"], expected)
+    expected = write_manifest(check.facts, check.head, check.export["seq"])
+    same("MANIFEST.json", check.files["MANIFEST.json"], expected)
     return f"{len(bound)} bound files, views and manifest are as the log says"
 
 
@@ -321,60 +322,8 @@ STEPS: tuple[tuple[str, Callable[[_Check], str]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class _Proof:
-    index: int
-    hashes: list[bytes]
-    checkpoint: bytes
-
-
-def _parse_proof(data: bytes, path: str) -> _Proof:
-    top, blank, checkpoint = data.partition(b"\n\n")
-    lines = _lines(top + b"\n", path)
-    if not blank or len(lines) < 2 or lines[0] != PROOF_HEADER or not lines[1].startswith("index "):
-        raise Refused(TAMPERED, f"{path} is not a tlog-proof")
-    number = lines[1].removeprefix("index ")
-    if not (number.isascii() and number.isdecimal()) or str(int(number)) != number:
-        raise Refused(TAMPERED, f"{path} has the index {number!r}")
-    return _Proof(int(number), _hashes(lines[2:], path), checkpoint)
-
-
-def _hashes(lines: Sequence[str], path: str) -> list[bytes]:
-    try:
-        return [decode64(line) for line in lines]
-    except NoteError as error:
-        raise Refused(TAMPERED, f"{path}: {error}") from error
-
-
 def _open_earlier(check: _Check, note: bytes, name: str) -> TreeHead:
     try:
         return open_checkpoint(note, check.keys)
     except NoteError as error:
         raise Refused(TAMPERED, f"{name} is not signed as expected: {error}") from error
-
-
-def _lines(data: bytes, path: str) -> list[str]:
-    """The lines of a file; every line ends in a newline. Raises Refused for other text."""
-    if data and not data.endswith(b"\n"):
-        raise Refused(TAMPERED, f"{path} does not end in a newline")
-    try:
-        return [line.decode("utf-8") for line in data.split(b"\n")[:-1]]
-    except UnicodeDecodeError as error:
-        raise Refused(TAMPERED, f"{path} is not UTF-8") from error
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers as ranges: 0-3, 7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][1] == number - 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in parts) or "none"
-
-
-def _same(what: str, got: object, expected: object) -> None:
-    if got != expected:
-        shown = [value if isinstance(value, (str, int)) else "other bytes" for value in (got, expected)]
-        raise Refused(TAMPERED, f"{what}: got {shown[0]}, expected {shown[1]}")

@@ -7,7 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from governance.audit.bundle import OK, STATUS_WORDS, UNREADABLE, Pins, Report, check_bundle
+from governance.audit.bundle import Pins, Report, check_bundle
+from governance.audit.bundle_parts import OK, STATUS_WORDS, UNREADABLE
 
 MAX_ZIP_BYTES = 4 * 2**30
 
@@ -37,12 +38,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Check the export bundle that this file lies in.")
     parser.add_argument("bundle", nargs="?", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--key", action="append", default=[], help="a log key that you kept (vkeys.txt form)")
-    parser.add_argument("--checkpoint", type=Path, help="a checkpoint file that you kept from before")
+    parser.add_argument(
+        "--pin", type=Path, metavar="FILE", help="a checkpoint file that you kept from before"
+    )
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="KEY", help="the key of a witness you trust"
+    )
+    parser.add_argument("--quorum", type=int, default=1, help="how many of them must have signed (default 1)")
     parser.exit_on_error = False
     try:
         options = parser.parse_args(arguments)
-        pinned = options.checkpoint.read_bytes() if options.checkpoint else None
-        report = check_bundle(read_bundle(options.bundle), Pins(options.key, pinned))
+        pinned = options.pin.read_bytes() if options.pin else None
+        pins = Pins(options.key, pinned, options.witness, options.quorum)
+        report = check_bundle(read_bundle(options.bundle), pins)
     except SystemExit as stop:
         return UNREADABLE if stop.code else OK
     except (argparse.ArgumentError, OSError, Unreadable, zipfile.BadZipFile) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 
@@ -26,8 +27,10 @@ def parse_canonical(data: bytes) -> Any:
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, (bool, str)):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     if isinstance(value, int):
         if abs(value) >= 2**53:
             raise ValueError(f"{value} is too large for JSON")
@@ -37,7 +40,8 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_text(item) for item in value) + "]"
     if isinstance(value, dict):
-        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+        plain = all(name.isascii() for name in value)
+        names = sorted(value) if plain else sorted(value, key=lambda name: name.encode("utf-16-be"))
         return "{" + ",".join(_text(name) + ":" + _text(value[name]) for name in names) + "}"
     raise ValueError(f"{type(value).__name__} is not JSON")
 

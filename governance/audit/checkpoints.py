@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from governance.actors import Actor
 from governance.audit.log import Facts, lock_head, record
 from governance.audit.notes import VerifierKey
-from governance.audit.signer import FileSigner, SigningRefused
-from governance.audit.tree import Tree
+from governance.audit.refusals import in_transaction, log_refusals
+from governance.audit.signer import FileSigner, Signer, SigningRefused
+from governance.audit.signer_process import SocketSigner
+from governance.audit.stored_tree import StoredTree, store_nodes
 from governance.errors import AuditError
 from governance.models import AuditEntry, AuditHead, Checkpoint
 
@@ -22,26 +26,52 @@ SIGN_EVERY = timedelta(minutes=1)
 HEARTBEAT = timedelta(days=1)
 
 
-def get_signer() -> FileSigner:
-    """The signer of this service: its files are in the data home's `keys`."""
+def get_signer() -> Signer:
+    """The signer of this service.
+
+    Where settings.SIGNER_EXTERNAL says so, or while a service of this data home runs one (it holds run/signer.lock),
+    only the signer process signs, and nothing is signed when it is down. Otherwise (one command by itself) the files in
+    `keys` are used in process, under the same lock and the same memory.
+    """
+    if settings.SIGNER_EXTERNAL or _is_held(Path(settings.PAWL_HOME) / "run" / "signer.lock"):
+        return SocketSigner(Path(settings.SIGNER_SOCKET))
+    return key_files()
+
+
+def key_files() -> FileSigner:
+    """The signer's files in this data home."""
     return FileSigner(Path(settings.PAWL_HOME) / "keys")
 
 
 def init_signer() -> VerifierKey:
-    """Make the log's key on first use; return the one there is otherwise.
+    """Make the log's key on first use; return the one there is otherwise. An external signer makes its own.
 
     Raises AuditError when the log was signed before but its key is gone.
     """
-    signer = get_signer()
-    if signer.exists():
-        signer.check_ready()
-    elif Checkpoint.objects.exists():
-        raise AuditError(
-            f"This log was signed before, but {signer.folder} has no key; restore the log's own key."
-        )
-    else:
-        return signer.create()
+    files, signer = key_files(), get_signer()
+    if isinstance(signer, FileSigner) and not files.exists():
+        if Checkpoint.objects.exists():
+            raise AuditError(
+                f"This log was signed before, but {files.folder} has no key; restore the log's own key."
+            )
+        return files.create()
+    signer.check_ready()
     return signer.key()
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a living process holds this lock file."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def check_ready() -> None:
@@ -57,21 +87,6 @@ def check_ready() -> None:
         )
 
 
-def load_tree(size: int | None = None) -> Tree:
-    """The tree over the first `size` entries (all by default). Raises AuditError when one is missing."""
-    rows = AuditEntry.objects.order_by("seq")
-    if size is not None:
-        rows = rows.filter(seq__lt=size)
-    tree = Tree()
-    for seq, leaf in rows.values_list("seq", "leaf").iterator(chunk_size=10_000):
-        if seq != len(tree):
-            raise AuditError(f"Entry {len(tree)} is missing from the log (the next one is {seq}).")
-        tree.append(bytes.fromhex(leaf))
-    if size is not None and len(tree) != size:
-        raise AuditError(f"The log has {len(tree)} entries, expected {size}.")
-    return tree
-
-
 def make_checkpoint() -> Checkpoint:
     """Have everything that is committed signed; the same log again gives the same checkpoint.
 
@@ -79,7 +94,7 @@ def make_checkpoint() -> Checkpoint:
     AuditError, for a signature over entries that are then rolled back would stand against the log for ever.
     Raises AuditError too when the log is empty or the signer cannot sign; a refusal is put in the log as an alarm.
     """
-    if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+    if in_transaction():
         raise AuditError("A checkpoint is made after the commit: use transaction.on_commit(make_checkpoint).")
     try:
         with transaction.atomic():
@@ -94,8 +109,11 @@ def make_checkpoint() -> Checkpoint:
 def tick(now: datetime) -> Checkpoint | None:
     """Upkeep, as often as you like: once a minute sign what is new, after a silent day an entry that says so.
 
+    Refusals that were kept outside the log are put in it first.
+
     Returns the new checkpoint, or None when nothing was due.
     """
+    log_refusals()
     newest = AuditEntry.objects.order_by("-seq").first()
     signed = latest()
     if newest is not None and (signed is None or signed.size <= newest.seq):
@@ -116,12 +134,14 @@ def _sign_head() -> Checkpoint:
     size = lock_head()
     if size == 0:
         raise AuditError("The log is empty, so there is nothing to sign.")
-    signer, tree = get_signer(), load_tree(size)
+    signer = get_signer()
     last = signer.last()
     if last.size > size:
         raise SigningRefused(
             f"The log has {size} entries, but {last.size} were signed; it was cut or set back."
         )
+    store_nodes(size)
+    tree = StoredTree(size)
     root = tree.root()
     note = signer.sign(size, root, tree.consistency_proof(last.size))
     known = Checkpoint.objects.filter(size=size).first()

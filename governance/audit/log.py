@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import F
 
 from governance.actors import Actor
+from governance.audit import rows
 from governance.audit.entries import ENTRY_VERSION, shape_problem
 from governance.audit.tree import leaf_hash
 from governance.digests import canonical_json
@@ -56,6 +57,7 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
     if not connection.in_atomic_block:
         raise AuditError(f"The entry {action} was not written: call record() inside transaction.atomic().")
     _check_widths(by, action, subject, facts)
+    written = rows.take()
     seq = _next_seq()
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
@@ -78,7 +80,7 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
         "cause": facts.cause,
         "request_id": facts.request_id,
         "task": facts.task,
-        "detail": dict(facts.detail),
+        "detail": {**facts.detail, rows.ROWS: written} if written else dict(facts.detail),
     }
     if problem := shape_problem(entry):
         raise AuditError(f"The entry {action} was not written: {problem}.")
@@ -98,7 +100,9 @@ def record(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = F
 
 
 def _check_widths(by: Actor, action: str, subject: tuple[str, str], facts: Facts) -> None:
-    """Raises AuditError for a text that its column cannot hold, on databases that would cut or take it too."""
+    """Raises AuditError for a text that its column cannot hold (some databases would take it), and for false rows."""
+    if rows.ROWS in facts.detail:
+        raise AuditError(f"The entry {action} was not written: `{rows.ROWS}` in its detail is the log's own.")
     texts = {
         "action": action,
         "actor": by.ref,

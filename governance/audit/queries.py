@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from governance.models import AuditEntry
+from governance.audit.stored_tree import StoredTree
+from governance.audit.tree import leaf_hash, verify_inclusion
+from governance.errors import AuditError
+from governance.models import AuditEntry, Checkpoint
 
 MAX_PAGE = 500
 
@@ -31,20 +35,21 @@ class LogFilter:
         texts |= {name: moment.isoformat() for name, moment in times.items() if moment is not None}
         return {name: text for name, text in texts.items() if text}
 
+    def condition(self) -> Q:
+        """The filter as a condition on entries."""
+        names = ("task", "actor", "outcome", "object_id")
+        wanted = {name: value for name in names if (value := getattr(self, name))}
+        if self.action:
+            wanted["action__startswith" if self.action.endswith(".") else "action"] = self.action
+        if self.start is not None:
+            wanted["time__gte"] = self.start
+        if self.end is not None:
+            wanted["time__lt"] = self.end
+        return Q(**wanted)
+
     def apply(self) -> QuerySet[AuditEntry]:
         """The matching rows, in no particular order."""
-        rows = AuditEntry.objects.all()
-        for name in ("task", "actor", "outcome", "object_id"):
-            if value := getattr(self, name):
-                rows = rows.filter(**{name: value})
-        if self.action:
-            family = self.action.endswith(".")
-            rows = rows.filter(action__startswith=self.action) if family else rows.filter(action=self.action)
-        if self.start is not None:
-            rows = rows.filter(time__gte=self.start)
-        if self.end is not None:
-            rows = rows.filter(time__lt=self.end)
-        return rows
+        return AuditEntry.objects.filter(self.condition())
 
 
 def recent_entries(
@@ -55,3 +60,16 @@ def recent_entries(
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
     return list(rows.order_by("-seq")[: min(max(limit, 0), MAX_PAGE)])
+
+
+def inclusion(entry: AuditEntry, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """{checkpoint, holds, path}: whether the checkpoint includes the entry as it is stored; None when it is older."""
+    if checkpoint is None or checkpoint.size <= entry.seq:
+        return None
+    try:
+        path = StoredTree(checkpoint.size).inclusion_proof(entry.seq)
+    except AuditError:
+        path = []
+    leaf, root = leaf_hash(entry.body.encode()), bytes.fromhex(checkpoint.root)
+    holds = verify_inclusion(leaf, entry.seq, checkpoint.size, path, root)
+    return {"checkpoint": checkpoint, "holds": holds, "path": [node.hex() for node in path]}

@@ -11,6 +11,13 @@ from governance.audit.canonical import canonical_digest
 
 POLICY_POINTER = "policy"
 ROSTER_POINTER = "roster"
+EMERGENCY_LANE = "break_glass"
+SETUP_ACTOR = {"kind": "system", "ref": "setup", "auth": "command"}
+VERIFIER_ACTOR = {"kind": "system", "ref": "verifier", "auth": ""}
+SIGNED_IN = ("session", "command")
+OPERATOR_ROLE = "operator"  # as governance/roles.py has it
+ENDINGS = ("stale", "expired", "withdrawn", "failed", "quarantined")
+SLACK_S = 5.0  # an act decides a little before its entry is dated
 Entry = Mapping[str, Any]
 
 
@@ -35,9 +42,8 @@ class Replay:
         self.pointers: dict[str, PointerHistory] = {}
         self.broken: list[str] = []
         self.moves = 0
-        self._lanes: Mapping[str, Mapping[str, Any]] = {}
-        self._roles: dict[tuple[str, str], datetime | None] = {}
-        self._count_after = timedelta()
+        self._policy: Mapping[str, Any] = {}  # what the policy in force says of lanes, promoters and reasons
+        self._roles: dict[tuple[str, str], datetime | None] = {}  # since when, None: from the set-up
         self._ready: dict[tuple[str, str], Entry] = {}
         self._reviews: dict[str, tuple[Entry, frozenset[str]]] = {}
         self._used: set[str] = set()
@@ -52,6 +58,7 @@ class Replay:
             "proposal.review": self._note_review,
             "proposal.acknowledge": self._note_acknowledged,
             "pointer.move": self._move,
+            **{f"proposal.{ending}": self._note_ending for ending in ENDINGS},
         }
         step = steps.get(entry["action"])
         if step is None or entry["outcome"] != "allowed":
@@ -66,26 +73,63 @@ class Replay:
             )
 
     def _grant(self, entry: Entry) -> None:
-        self._check_in_setup()
-        self._roles.setdefault((entry["object"]["id"], entry["detail"]["role"]), None)
+        try:
+            self._check_in_setup(entry)
+        finally:  # what happened, happened, whatever the rules say of it
+            self._roles.setdefault((entry["object"]["id"], entry["detail"]["role"]), None)
 
     def _revoke(self, entry: Entry) -> None:
-        self._check_in_setup()
-        self._roles.pop((entry["object"]["id"], entry["detail"]["role"]), None)
+        try:
+            self._check_in_setup(entry)
+        finally:
+            self._roles.pop((entry["object"]["id"], entry["detail"]["role"]), None)
 
-    def _check_in_setup(self) -> None:
+    def _check_in_setup(self, entry: Entry) -> None:
+        """Single roles are given by the set-up alone, which the first roster ends."""
         if ROSTER_POINTER in self.pointers:
             raise RuleBroken("a role changed without a roster that owners approved")
+        _expect("who gives a role", entry["actor"], SETUP_ACTOR)
 
     def _apply_roster(self, entry: Entry) -> None:
         """The first roster repeats what the set-up gave; in a later one, what is new counts from its own time on."""
         since = _moment(entry["time"]) if ROSTER_POINTER in self.pointers else None
-        wanted = {(ref, role) for ref, roles in entry["detail"]["grants"].items() for role in roles}
-        if since is None:
-            _expect("the first roster", wanted, set(self._roles))
-        self._roles = {held: self._roles.get(held, since) for held in sorted(wanted)}
+        self._roles = {held: self._roles.get(held, since) for held in sorted(_held(entry))}
+
+    def _check_person(self, entry: Entry, roles: Iterable[str]) -> None:
+        """Whoever acts is a person who signed in and holds one of the roles."""
+        actor, wanted = entry["actor"], sorted(roles)
+        _expect("the kind of actor", actor["kind"], "human")
+        if actor["auth"] not in SIGNED_IN:
+            raise RuleBroken(f"{actor['ref']} acted without signing in ({actor['auth']!r})")
+        if self._counting(actor["ref"], _moment(entry["time"])).isdisjoint(wanted):
+            raise RuleBroken(f"{actor['ref']} did not hold the role {' or '.join(wanted)!r}")
+
+    def _counting(self, ref: str, now: datetime) -> frozenset[str]:
+        """The roles by which a person may decide: from the set-up, or held for as long as the policy asks."""
+        waits = timedelta(seconds=self._policy.get("roles_count_after_s", 0))
+        return frozenset(
+            role
+            for (who, role), since in self._roles.items()
+            if who == ref and (since is None or since + waits <= now)
+        )
+
+    def _check_reason(self, entry: Entry) -> None:
+        least = self._policy.get("min_reason", 0)
+        if len(entry["reason"].strip()) < least:
+            raise RuleBroken(f"the reason has fewer than {least} characters")
+
+    def _note_ending(self, entry: Entry) -> None:
+        self._close(entry["object"]["id"])
+
+    def _close(self, proposal: str) -> None:
+        """After this nothing that was ready under this proposal can be approved or promoted."""
+        self._ready = {place: ready for place, ready in self._ready.items() if place[0] != proposal}
 
     def _note_ready(self, entry: Entry) -> None:
+        if entry["detail"]["lane"] == EMERGENCY_LANE:
+            self._check_person(entry, {OPERATOR_ROLE})
+        else:
+            _expect("who verified it", entry["actor"], VERIFIER_ACTOR)
         subject = entry["detail"]["subject"]
         _expect("the subject's digest", canonical_digest(subject), entry["subject_digest"])
         _expect("the subject's base", subject["base"], entry["before"])
@@ -104,16 +148,19 @@ class Replay:
             raise RuleBroken(f"the nonce {nonce} was given before")
         if (entry["object"]["id"], entry["subject_digest"]) not in self._ready:
             raise RuleBroken("the review is of a subject that was not ready")
+        ready = self._ready[entry["object"]["id"], entry["subject_digest"]]
         person = entry["actor"]["ref"]
-        now = _moment(entry["time"])
-        self._reviews[nonce] = (
-            entry,
-            frozenset(
-                role
-                for (ref, role), since in self._roles.items()
-                if ref == person and (since is None or since + self._count_after <= now)
-            ),
-        )
+        self._reviews[nonce] = entry, self._counting(person, _moment(entry["time"]))
+        if entry["detail"]["verdict"] != "approve":
+            self._close(entry["object"]["id"])
+        self._check_person(entry, {self._policy["lanes"][ready["detail"]["lane"]]["role"]})
+        self._check_reason(entry)
+        if person in ready["detail"]["excluded"]:
+            raise RuleBroken(f"{person} took part in the change and gave a verdict")
+        _check_before("the proposal", ready["detail"]["expires_at"], entry)
+        lasts = (_moment(entry["detail"]["expires_at"]) - _moment(entry["time"])).total_seconds()
+        if lasts > self._policy["approvals_expire_s"] + SLACK_S:
+            raise RuleBroken(f"the approval counts for {lasts:.0f} s, longer than the policy lets it")
 
     def _note_acknowledged(self, entry: Entry) -> None:
         """A broken glass that was reviewed stays."""
@@ -135,7 +182,7 @@ class Replay:
             _expect("the digest that it replaces", entry["before"], self._live(key))
             if pointer is not None:
                 _expect("the generation", detail["generation"], pointer.generation + 1)
-            if self._lanes:
+            if self._policy:
                 _expect("the policy in force", entry["policy"]["digest"], self._live(POLICY_POINTER))
             checks[detail["kind"]](key, entry)
         finally:  # the move happened, whatever the rules say of it: the rebuilt history follows it
@@ -152,18 +199,28 @@ class Replay:
         pointer.live, pointer.generation = entry["after"], entry["detail"]["generation"]
         self.moves += 1
         if key == POLICY_POINTER:
-            self._lanes = entry["detail"]["lanes"]
-            self._count_after = timedelta(seconds=entry["detail"].get("roles_count_after_s", 0))
+            names = ("lanes", "promoters", "min_reason", "approvals_expire_s", "roles_count_after_s")
+            self._policy = {name: entry["detail"][name] for name in names}
 
     def _check_install(self, key: str, entry: Entry) -> None:
         if key in self.pointers:
             raise RuleBroken(f"{key} was installed before")
+        if key == ROSTER_POINTER:
+            _expect("the first roster", _held(entry), set(self._roles))
+        if entry["actor"] != SETUP_ACTOR:
+            self._check_person(entry, {OPERATOR_ROLE})
 
     def _check_revert(self, key: str, entry: Entry) -> None:
         if entry["after"] not in self.pointers.get(key, PointerHistory()).former:
             raise RuleBroken(f"{entry['after'][:12]} was never live under {key}")
-        if entry["actor"]["kind"] == "human":
+        if entry["actor"]["kind"] != "human":
+            self._check_taken_back(key, entry)
             return
+        self._check_person(entry, {OPERATOR_ROLE})
+        self._check_reason(entry)
+
+    def _check_taken_back(self, key: str, entry: Entry) -> None:
+        """The clock takes back an emergency that nobody reviewed in time, and nothing else."""
         _expect("the kind of actor", entry["actor"]["kind"], "system")
         emergency = self._emergencies.get(key)
         if emergency is None:
@@ -186,9 +243,18 @@ class Replay:
         if subject["task"]:
             evaluator = self._live(f"evaluator:{subject['task']}")
             _expect("the evaluator that was approved under", subject["evaluator"], evaluator)
-        lane = self._lanes[detail["lane"]]
-        if lane["quorum"] > 0:
-            _expect("the kind of actor", entry["actor"]["kind"], "human")
+        if self._policy["lanes"][detail["lane"]]["quorum"] > 0:
+            self._check_person(entry, self._policy["promoters"])
+        self._check_reason(entry)
+        _check_before("the proposal", ready["detail"]["expires_at"], entry)
+        if detail["lane"] == EMERGENCY_LANE and "reverts_at" not in detail:
+            raise RuleBroken("an emergency went live without an end")
+        self._close(detail["proposal"])
+        self._check_approvals(entry, ready)
+
+    def _check_approvals(self, entry: Entry, ready: Entry) -> None:
+        """Enough distinct people who had no part in it approved, long enough ago."""
+        detail, lane = entry["detail"], self._policy["lanes"][entry["detail"]["lane"]]
         excluded = set(ready["detail"]["excluded"]) | set(detail["excluded"])
         people = [
             self._check_approval(approval, entry, ready, lane["role"]) for approval in detail["consumed"]
@@ -200,6 +266,16 @@ class Replay:
                 raise RuleBroken(f"{person} took part in the change and approved it")
         if len(people) < lane["quorum"]:
             raise RuleBroken(f"{len(people)} approvals, the lane {detail['lane']} asks for {lane['quorum']}")
+        if not lane["quorum"]:
+            return
+        given = sorted(
+            _moment(self._reviews[approval["nonce"]][0]["time"]) for approval in detail["consumed"]
+        )
+        cooled = (_moment(entry["time"]) - given[lane["quorum"] - 1]).total_seconds()
+        if cooled < lane["cooling_off_s"] - SLACK_S:
+            raise RuleBroken(
+                f"the lane {detail['lane']} cools off for {lane['cooling_off_s']} s, it had {cooled:.0f}"
+            )
 
     def _check_approval(self, approval: Mapping[str, str], move: Entry, ready: Entry, role: str) -> str:
         """The person whose approval this is, once everything about it holds."""
@@ -234,6 +310,16 @@ def replay(entries: Iterable[Entry]) -> Replay:
     for entry in entries:
         state.feed(entry)
     return state
+
+
+def _held(roster_move: Entry) -> set[tuple[str, str]]:
+    """Who holds which role by a roster."""
+    return {(ref, role) for ref, roles in roster_move["detail"]["grants"].items() for role in roles}
+
+
+def _check_before(what: str, expires_at: str, entry: Entry) -> None:
+    if _moment(expires_at) <= _moment(entry["time"]):
+        raise RuleBroken(f"{what} had expired at {expires_at}")
 
 
 def _moment(text: str) -> datetime:

@@ -35,6 +35,10 @@ class Tree:
         """One leaf hash. Raises IndexError beyond the tree."""
         return self._levels[0][index]
 
+    def full(self, level: int, index: int) -> bytes:
+        """The hash of full subtree number `index` among those of 2**level leaves."""
+        return self._levels[level][index]
+
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash; full subtrees above it are hashed once."""
         level, value = 0, leaf
@@ -97,7 +101,7 @@ class Tree:
         width = high - low
         if width & (width - 1) == 0:
             level = width.bit_length() - 1
-            return self._levels[level][low >> level]
+            return self.full(level, low >> level)
         middle = low + _split(width)
         return node_hash(self._range(low, middle), self._range(middle, high))
 

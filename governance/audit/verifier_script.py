@@ -6,10 +6,21 @@ import ast
 from functools import cache
 from pathlib import Path
 
-PARTS = ("tree", "canonical", "ed25519", "notes", "entries", "views", "replay", "bundle", "bundle_files")
+PARTS = (
+    "tree",
+    "canonical",
+    "ed25519",
+    "notes",
+    "entries",
+    "views",
+    "bundle_parts",
+    "replay",
+    "bundle",
+    "bundle_files",
+)
 HEADER = '''\
 #!/usr/bin/env python3
-"""Check this export of a Pawl audit log: python3 verify.py [--key KEY] [--checkpoint FILE]
+"""Check this export of a Pawl audit log: python3 verify.py [--key KEY] [--pin FILE] [--witness KEY]
 
 Needs Python 3.11 or newer and nothing else. VERIFY.md says what is checked and what the exit status means:
 0 ok, 1 cannot read, 2 tampered, 3 incomplete, 4 rule broken. The parts below are in reading order.

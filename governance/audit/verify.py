@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from django.db import connection
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.db import connection, transaction
+from django.utils import timezone
 
-from governance.audit.bundle import TAMPERED, Pins, Report, check_bundle
+from governance.audit.bundle import Pins, Report, check_bundle
 from governance.audit.bundle_files import Unreadable, read_bundle
+from governance.audit.bundle_parts import TAMPERED
 from governance.audit.canonical import parse_canonical
-from governance.audit.checkpoints import get_signer, latest
+from governance.audit.checkpoints import SIGNER, get_signer
 from governance.audit.entries import shape_problem
-from governance.audit.notes import NoteError, open_checkpoint
+from governance.audit.log import Facts, record
+from governance.audit.notes import NoteError, TreeHead, parse_checkpoint, signers_of
 from governance.audit.replay import Replay
+from governance.audit.rotation import log_keys
+from governance.audit.rows import Explained
+from governance.audit.stored_tree import STEP
 from governance.audit.tree import Tree, leaf_hash
 from governance.audit.verifier_script import verifier_guide, verifier_script
 from governance.errors import AuditError
-from governance.models import AuditEntry, AuditHead, Pointer, PointerMove
+from governance.models import AuditEntry, AuditHead, AuditNode, Checkpoint, Pointer, PointerMove
 
 NO_PINS = Pins()
+VERIFY_ACTION = "audit.verify"
+NIGHTLY = timedelta(days=1)
+SLACK = timedelta(seconds=5)  # between the clocks of two hosts
 APPEND_ONLY = (
     "governance_auditentry",
+    "governance_auditnode",
     "governance_checkpoint",
     "governance_pointermove",
     "governance_evidence",
@@ -58,19 +71,39 @@ def verify_bundle(path: Path, pins: Pins = NO_PINS) -> Report:
 
 def live_differences() -> list[str]:
     """What is not as the log says, one sentence each: entries, checkpoint, signer, pointers, triggers."""
-    tree, state = Tree(), Replay()
-    found = [*_entry_differences(tree, state)]
+    tree, state, known = Tree(), Replay(), Explained()
+    found = [*_entry_differences(tree, state, known)]
     size = AuditHead.objects.filter(pk=1).values_list("size", flat=True).first() or 0
     if size != len(tree):
         found.append(f"The head counts {size} entries, the table has {len(tree)}.")
     found += [f"Replay: {sentence}." for sentence in state.broken]
     found += _checkpoint_differences(tree)
+    found += _node_differences(tree)
     found += _pointer_differences(state)
+    found += known.differences()
     found += _trigger_differences()
     return found
 
 
-def _entry_differences(tree: Tree, state: Replay) -> Iterator[str]:
+def verify_live(now: datetime) -> list[str]:
+    """Hold the live tables against the log and record the outcome; what was found."""
+    found = live_differences()
+    facts = Facts(
+        outcome="failed" if found else "allowed",
+        reason=found[0] if found else "",
+        detail={"differences": len(found), "first": found[:20], "at": now.isoformat(timespec="seconds")},
+    )
+    with transaction.atomic():
+        record(by=SIGNER, action=VERIFY_ACTION, subject=("log", "tables"), facts=facts)
+    return found
+
+
+def verify_is_due(now: datetime) -> bool:
+    """Whether the tables were last held against the log more than a day ago."""
+    return not AuditEntry.objects.filter(action=VERIFY_ACTION, time__gt=now - NIGHTLY).exists()
+
+
+def _entry_differences(tree: Tree, state: Replay, known: Explained) -> Iterator[str]:
     """Feed every entry to the tree and the replay; yield what is wrong with rows."""
     for row in AuditEntry.objects.order_by("seq").iterator(chunk_size=5_000):
         if row.seq != len(tree):
@@ -83,12 +116,15 @@ def _entry_differences(tree: Tree, state: Replay) -> Iterator[str]:
             entry = parse_canonical(body)
             if problem := shape_problem(entry):
                 raise ValueError(problem)
-            columns = (row.seq, row.action, row.outcome, row.actor, row.object_type, row.object_id, row.task)
+            columns = (
+                row.seq, row.action, row.outcome, row.actor, row.object_type, row.object_id, row.task, row.time,
+            )  # fmt: skip
             said = (
                 entry["seq"], entry["action"], entry["outcome"], entry["actor"]["ref"],
-                entry["object"]["type"], entry["object"]["id"], entry["task"],
+                entry["object"]["type"], entry["object"]["id"], entry["task"], datetime.fromisoformat(entry["time"]),
             )  # fmt: skip
-        except ValueError as error:
+            known.feed(row.seq, entry["detail"])
+        except (ValueError, AttributeError) as error:
             yield f"Entry {row.seq} is malformed: {error}."
             continue
         if columns != said:
@@ -96,25 +132,53 @@ def _entry_differences(tree: Tree, state: Replay) -> Iterator[str]:
         state.feed(entry)
 
 
-def _checkpoint_differences(tree: Tree) -> list[str]:
-    checkpoint = latest()
-    if checkpoint is None:
-        return []
-    if checkpoint.size > len(tree):
-        return [f"A checkpoint states {checkpoint.size} entries, the table has {len(tree)}."]
-    found = []
-    root = tree.root(checkpoint.size)
+def _checkpoint_differences(tree: Tree) -> Iterator[str]:
+    """Every checkpoint against the entries; the newest against the signer's own key and memory."""
     try:
-        signer = get_signer()
-        head = open_checkpoint(checkpoint.note.encode(), [signer.key()])
-        last = signer.last()
+        signer, keys = get_signer(), log_keys()
+        last, own = signer.last(), signer.key()
     except (NoteError, AuditError) as error:
-        return [f"The newest checkpoint cannot be checked: {error}."]
-    if (head.size, head.root) != (checkpoint.size, root) or checkpoint.root != root.hex():
-        found.append(f"The entries give another root at {checkpoint.size} than the newest checkpoint.")
+        yield f"The checkpoints cannot be checked: {error}."
+        return
     if last.size > len(tree) or tree.root(last.size) != last.root:
-        found.append(f"The entries are not those that the signer signed at {last.size}.")
-    return found
+        yield f"The entries are not those that the signer signed at {last.size}."
+    own_signed = True
+    for newest in Checkpoint.objects.order_by("size").iterator(chunk_size=1_000):
+        if newest.size > len(tree):
+            yield f"A checkpoint states {newest.size} entries, the table has {len(tree)}."
+            continue
+        root = tree.root(newest.size)
+        try:
+            text, signers = signers_of(newest.note.encode(), keys, _fast_verify)
+            head = parse_checkpoint(text)
+        except NoteError as error:
+            yield f"The checkpoint at {newest.size} cannot be checked: {error}."
+            continue
+        own_signed = own in signers
+        if not signers or head != TreeHead(own.name, newest.size, root) or newest.root != root.hex():
+            yield f"The entries give another root at {newest.size} than its checkpoint, or nobody known signed it."
+        written = AuditEntry.objects.values_list("time", flat=True).filter(seq=newest.size - 1).first()
+        if not (written and written <= newest.time + SLACK and newest.time <= timezone.now() + SLACK):
+            yield f"The checkpoint at {newest.size} is dated before its last entry, or after now."
+    if not own_signed:
+        yield "The newest checkpoint is not signed by the signer's own key."
+
+
+def _fast_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _node_differences(tree: Tree) -> Iterator[str]:
+    for level, index, value in AuditNode.objects.values_list("level", "index", "hash").iterator(
+        chunk_size=5_000
+    ):
+        fits = level and level % STEP == 0 and 0 <= index < len(tree) >> level
+        if not fits or tree.full(level, index).hex() != value:
+            yield f"Node {index} of level {level} is not the hash of its entries."
 
 
 def _pointer_differences(state: Replay) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,27 +28,40 @@ def safe_cell(value: str) -> str:
     return "'" + value if value.startswith(FORMULA_STARTS) else value
 
 
-def events_csv(rows: Iterable[Row]) -> bytes:
-    """One line for each entry, with its number and leaf hash."""
+@dataclass(frozen=True)
+class View:
+    """One form of the log: a header, then one line for each entry."""
+
+    header: bytes
+    line: Callable[[str, Mapping[str, Any]], bytes]
+
+    def __call__(self, rows: Iterable[Row]) -> bytes:
+        """The whole file."""
+        return self.header + b"".join(self.line(leaf, entry) for leaf, entry in rows)
+
+
+def _csv_line(leaf: str, entry: Mapping[str, Any]) -> bytes:
+    """One entry for spreadsheets, with its number and leaf hash."""
+    values = {
+        **{name: entry[name] for name in COLUMNS if name in entry},
+        "leaf": leaf,
+        "actor_kind": entry["actor"]["kind"],
+        "actor": entry["actor"]["ref"],
+        "object_type": entry["object"]["type"],
+        "object_id": entry["object"]["id"],
+    }
+    return _csv_row([safe_cell(str(values[name])) for name in COLUMNS])
+
+
+def _csv_row(cells: Sequence[str]) -> bytes:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    for leaf, entry in rows:
-        values = {
-            **{name: entry[name] for name in COLUMNS if name in entry},
-            "leaf": leaf,
-            "actor_kind": entry["actor"]["kind"],
-            "actor": entry["actor"]["ref"],
-            "object_type": entry["object"]["type"],
-            "object_id": entry["object"]["id"],
-        }
-        writer.writerow([safe_cell(str(values[name])) for name in COLUMNS])
+    csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
     return buffer.getvalue().encode()
 
 
-def ocsf_jsonl(rows: Iterable[Row]) -> bytes:
-    """One OCSF event of class 3004 (Entity Management) for each entry."""
-    return b"".join(canonical(_ocsf(leaf, entry)) + b"\n" for leaf, entry in rows)
+def _ocsf_line(leaf: str, entry: Mapping[str, Any]) -> bytes:
+    """One entry as an OCSF event of class 3004 (Entity Management)."""
+    return canonical(_ocsf(leaf, entry)) + b"\n"
 
 
 def _ocsf(leaf: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,3 +86,8 @@ def _ocsf(leaf: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "type_uid": OCSF_ENTITY_MANAGEMENT * 100 + OCSF_OTHER_ACTIVITY,
         "unmapped": {"leaf": leaf},
     }
+
+
+events_csv = View(_csv_row(COLUMNS), _csv_line)
+ocsf_jsonl = View(b"", _ocsf_line)
+VIEWS = {"views/events.csv": events_csv, "views/ocsf.jsonl": ocsf_jsonl}

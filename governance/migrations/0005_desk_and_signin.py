@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('governance', '0003_people_and_stops'),
+        ('governance', '0004_audit_trees_witnesses_tokens'),
     ]
 
     operations = [

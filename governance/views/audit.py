@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from governance import rules
 from governance.actions import note_event
-from governance.audit.checkpoints import latest, load_tree
-from governance.audit.export import make_bundle, zip_bytes
+from governance.audit.checkpoints import latest
+from governance.audit.export import export_bundle
 from governance.audit.log import Facts
-from governance.audit.queries import LogFilter, recent_entries
-from governance.audit.tree import leaf_hash, verify_inclusion
-from governance.errors import GovernanceError
-from governance.models import AuditEntry, AuditHead, Person
+from governance.audit.queries import LogFilter, inclusion, recent_entries
+from governance.audit.verify import VERIFY_ACTION
+from governance.errors import GovernanceError, NotAllowed
+from governance.models import AuditEntry, AuditHead, Person, Witnessing
 from governance.roles import AUDITOR
-from governance.views.base import Visitor, desk_page, names_by_ref, need_role, whole_number
+from governance.views.base import Visitor, desk_page, names_by_ref, whole_number
 
 ENTRIES_A_PAGE = 50
 _FILTERS = ("task", "action", "actor", "outcome", "object")
@@ -48,6 +50,8 @@ def audit_list(request: HttpRequest, visitor: Visitor) -> HttpResponse:
         "checkpoint": latest(),
         "size": AuditHead.objects.values_list("size", flat=True).first() or 0,
         "may_export": AUDITOR in visitor.roles,
+        "witnesses": _witnesses(),
+        "verified": AuditEntry.objects.filter(action=VERIFY_ACTION).order_by("-seq").first(),
     }
     return render(request, "desk/audit.html", context)
 
@@ -64,7 +68,7 @@ def audit_entry(request: HttpRequest, visitor: Visitor, seq: int) -> HttpRespons
         "entry": entry,
         "body": entry.entry(),
         "actor": names[entry.actor],
-        "proof": _proof(entry),
+        "proof": inclusion(entry, latest()),
         "newer": seq + 1 if AuditEntry.objects.filter(seq=seq + 1).exists() else None,
     }
     return render(request, "desk/audit_entry.html", context)
@@ -72,17 +76,18 @@ def audit_entry(request: HttpRequest, visitor: Visitor, seq: int) -> HttpRespons
 
 @require_POST
 @desk_page
-def audit_export(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+def audit_export(request: HttpRequest, visitor: Visitor) -> HttpResponseBase:
     """The whole log as a zip bundle that verifies offline; the export is itself an entry. Auditors only."""
-    need_role(visitor, AUDITOR)
-    try:
-        bundle = make_bundle(by=visitor.actor)
-    except GovernanceError as error:
-        messages.error(request, str(error))
-        return redirect("desk:audit")
-    response = HttpResponse(zip_bytes(bundle), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="pawl-audit-{bundle.size}.zip"'
-    return response
+    with tempfile.TemporaryDirectory(prefix="pawl-export-") as folder:
+        path = Path(folder) / "bundle.zip"
+        try:
+            bundle = export_bundle(path, by=visitor.actor)
+        except NotAllowed as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        except GovernanceError as error:
+            messages.error(request, str(error))
+            return redirect("desk:audit")
+        return FileResponse(path.open("rb"), as_attachment=True, filename=f"pawl-audit-{bundle.size}.zip")
 
 
 def _check_may_read(visitor: Visitor) -> None:
@@ -106,12 +111,9 @@ def _filter(asked: dict[str, str]) -> LogFilter:
     )
 
 
-def _proof(entry: AuditEntry) -> dict[str, Any] | None:
-    """The inclusion proof of an entry in the latest checkpoint, checked; None while no checkpoint covers it."""
-    checkpoint = latest()
-    if checkpoint is None or checkpoint.size <= entry.seq:
-        return None
-    path = load_tree(checkpoint.size).inclusion_proof(entry.seq)
-    leaf, root = leaf_hash(entry.body.encode()), bytes.fromhex(checkpoint.root)
-    holds = verify_inclusion(leaf, entry.seq, checkpoint.size, path, root)
-    return {"checkpoint": checkpoint, "holds": holds, "path": [node.hex() for node in path]}
+def _witnesses() -> list[Witnessing]:
+    """The last answer of each witness, by name."""
+    last: dict[str, Witnessing] = {}
+    for row in Witnessing.objects.order_by("-size")[:200]:
+        last.setdefault(row.witness, row)
+    return [last[name] for name in sorted(last)]

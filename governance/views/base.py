@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 
 from governance.actors import Actor
 from governance.models import Person
@@ -17,7 +17,7 @@ from governance.people import person_for_user
 from governance.roles import ROLES, roles_of
 
 P = ParamSpec("P")
-Page = Callable[Concatenate[HttpRequest, "Visitor", P], HttpResponse]
+Page = Callable[Concatenate[HttpRequest, "Visitor", P], HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Visitor:
         return self.person.actor("session")
 
 
-def desk_page(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+def desk_page(view: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Only people with a role may look. Others get the login page, or 403 with the reason."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         return view(request, visitor_of(request), *args, **kwargs)
 
     return login_required(guarded)

@@ -17,6 +17,8 @@ import redis
 
 from deploy import home, services, system
 from deploy.home import REPO
+from governance.audit.signer_process import SocketSigner
+from governance.errors import AuditError
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
@@ -100,7 +102,7 @@ def test_a_job_runs_and_stopping_leaves_nothing_behind(start: Callable[..., Serv
     service.ask(f"enqueue verify write {tmp_path}/two done")
     wait_until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists(), "both jobs ran")
     pids = service.ask("describe")["pids"]
-    assert set(pids) == {"redis", "worker-loop", "worker-verify"}
+    assert set(pids) == {"redis", "signer", "worker-loop", "worker-verify"}
     service.close()
     assert [name for name, pid in pids.items() if alive(pid)] == []
 
@@ -121,6 +123,17 @@ def queue_answers() -> bool:
         return bool(redis.Redis(unix_socket_path=str(home.socket_folder() / "redis.sock")).ping())
     except redis.exceptions.ConnectionError:
         return False
+
+
+def test_a_killed_signer_signs_nothing_until_it_is_started_again(start: Callable[..., Service]) -> None:
+    service = start()
+    path = home.socket_folder() / "signer.sock"
+    assert path.stat().st_mode & 0o777 == 0o600
+    first = service.first["pids"]["signer"]
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(AuditError, match="does not answer"):
+        SocketSigner(path).last()
+    wait_until(lambda: service.pid("signer") not in (None, first), "the signer was started again")
 
 
 def test_a_killed_worker_takes_its_job_with_it_and_both_are_replaced(

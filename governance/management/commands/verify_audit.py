@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.audit.bundle import STATUS_WORDS, TAMPERED, Pins
+from governance.audit.bundle import Pins
 from governance.audit.bundle_files import render
+from governance.audit.bundle_parts import STATUS_WORDS, TAMPERED
 from governance.audit.verify import live_differences, verify_bundle
 from governance.errors import AuditError, BadInput
 
@@ -20,7 +21,7 @@ class Command(PawlCommand):
 
     help = "Check an export bundle, or with --live this service's own tables, against the log."
     example = (
-        "python3 manage.py verify_audit audit-2026-11 --pin 'pawl/log-...' --pinned-checkpoint kept/checkpoint\n"
+        "python3 manage.py verify_audit audit-2026-11 --key 'pawl/log-...' --pin kept/checkpoint\n"
         "  python3 manage.py verify_audit --live"
     )
 
@@ -28,11 +29,13 @@ class Command(PawlCommand):
         """What to check and what to hold it against."""
         parser.add_argument("path", nargs="?", type=Path, help="a bundle: folder or .zip file")
         parser.add_argument(
-            "--pin", action="append", default=[], metavar="KEY", help="a log key that you kept"
+            "--key", action="append", default=[], metavar="KEY", help="a log key that you kept"
         )
+        parser.add_argument("--pin", type=Path, metavar="FILE", help="a checkpoint that you kept")
         parser.add_argument(
-            "--pinned-checkpoint", type=Path, metavar="FILE", help="a checkpoint that you kept"
+            "--witness", action="append", default=[], metavar="KEY", help="the key of a witness you trust"
         )
+        parser.add_argument("--quorum", type=int, default=1, help="how many of them must have signed")
         parser.add_argument("--live", action="store_true", help="check this service's tables instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,7 +47,8 @@ class Command(PawlCommand):
             sys.exit(status)
 
     def _bundle(self, options: dict[str, Any]) -> int:
-        report = verify_bundle(options["path"], Pins(options["pin"], _read(options["pinned_checkpoint"])))
+        pins = Pins(options["key"], _read(options["pin"]), options["witness"], options["quorum"])
+        report = verify_bundle(options["path"], pins)
         self.emit({**asdict(report), "verdict": STATUS_WORDS[report.status].lower()}, render(report))
         return report.status
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +19,7 @@ from deploy.prepare import prepare
 from loop import bench_gate_report as gate_report
 from loop import bench_gateway
 from loop.bench_gate import bench_gate
+from loop.bench_governance import bench_governance
 from loop.bench_levers import as_table, bench_levers
 from loop.bench_speed import bench_sandbox
 
@@ -77,6 +78,12 @@ def _gate(options: dict[str, Any]) -> Found:
     return Found(gate_report.as_json(results), gate_report.as_text(results), " ".join(results.failures()))
 
 
+def _governance(options: dict[str, Any]) -> Found:
+    figures = bench_governance(options["entries"], _say)
+    broken = [str(figure) for figure in figures if not figure.holds]
+    return Found([asdict(figure) for figure in figures], "\n".join(map(str, figures)), " ".join(broken))
+
+
 BENCHES: Mapping[str, Bench] = {
     "levers": Bench(
         "hidden accuracy of each lever over seeds", _levers, {"seeds": (3, "how many campaigns")}
@@ -84,6 +91,9 @@ BENCHES: Mapping[str, Bench] = {
     "sandbox": Bench("what isolation costs against bare Python", _sandbox, {"rounds": (20, "rounds")}),
     "gateway": Bench(
         "what relay and gateway add to a model call", _gateway, {"calls": (400, "calls each way")}, False
+    ),
+    "governance": Bench(
+        "what the log costs, against its bounds", _governance, {"entries": (100_000, "entries")}
     ),
     "gate": Bench(
         "simulated campaigns without gain, and power",

@@ -11,8 +11,9 @@ from pytest_django import DjangoDbBlocker
 
 from governance.actions import revert
 from governance.actors import Actor
+from governance.audit.bundle_files import read_bundle
 from governance.audit.checkpoints import get_signer, init_signer, make_checkpoint
-from governance.audit.export import Bundle, ExportRequest, make_bundle
+from governance.audit.export import ExportRequest, export_bundle
 from governance.models import Checkpoint
 from tests.governance.cast import REASON, World, make_world, promoted
 
@@ -21,14 +22,15 @@ from tests.governance.cast import REASON, World, make_world, promoted
 class Honest:
     """An export of a log with a promotion and a revert; what an auditor kept from before; the log's key."""
 
-    bundle: Bundle
+    size: int
+    read: dict[str, bytes]
     kept: bytes
     key: str
 
     @property
     def files(self) -> dict[str, bytes]:
         """A copy of the files, to change."""
-        return dict(self.bundle.files)
+        return dict(self.read)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,7 +82,7 @@ def honest(
         wanted = ExportRequest(
             since=history.size, identities=True, artifacts={"adapters/one/manifest.json": b'{"rank":4}\n'}
         )
-        bundle = make_bundle(by=auditor, request=wanted)
-        made = Honest(bundle, history.note.encode(), str(get_signer().key()))
+        bundle = export_bundle(home / "out", by=auditor, request=wanted)
+        made = Honest(bundle.size, read_bundle(home / "out"), history.note.encode(), str(get_signer().key()))
         transaction.set_rollback(True)
     return made

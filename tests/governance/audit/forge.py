@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.bundle import (
+from governance.audit.bundle_parts import (
     EXPORT_ACTION,
-    VIEWS,
     bound_digests,
+    facts_of,
     included_digest,
     is_decision,
     write_manifest,
@@ -23,12 +23,23 @@ from governance.audit.canonical import canonical, canonical_digest
 from governance.audit.notes import TreeHead, checkpoint_text, format_note, make_key
 from governance.audit.tree import Tree, leaf_hash
 from governance.audit.verifier_script import verifier_guide, verifier_script
-from governance.audit.views import Row
+from governance.audit.views import VIEWS, Row, View
 
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = make_key("pawl/log-test", SECRET.public_key().public_bytes_raw())
 POLICY, EVALUATOR, SEED, BETTER, WORSE = ("p" * 64, "e" * 64, "5" * 64, "b" * 64, "d" * 64)
-LANES = {"adapter": {"quorum": 2, "role": "reviewer"}, "harness": {"quorum": 1, "role": "reviewer"}}
+SETUP = {"kind": "system", "ref": "setup", "auth": "command"}
+VERIFIER = {"kind": "system", "ref": "verifier", "auth": ""}
+LANES = {
+    "adapter": {"quorum": 2, "role": "reviewer", "cooling_off_s": 0},
+    "harness": {"quorum": 1, "role": "reviewer", "cooling_off_s": 0},
+}
+RULES = {
+    "promoters": ["operator"],
+    "min_reason": 0,
+    "approvals_expire_s": 72 * 3600,
+    "roles_count_after_s": 0,
+}
 EVIDENCE = [{"name": "comparison", "digest": "c" * 64, "media_type": "application/json", "size": 9}]
 
 
@@ -60,12 +71,12 @@ def entry(action: str, subject: tuple[str, str], detail: Mapping[str, Any], **ch
 def install(key: str, digest: str, **detail: Any) -> dict[str, Any]:
     """The first move of a pointer."""
     known = {"kind": "install", "generation": 0, "proposal": "", **detail}
-    return entry("pointer.move", ("pointer", key), known, after=digest)
+    return entry("pointer.move", ("pointer", key), known, after=digest, actor=SETUP)
 
 
-def grant(ref: str, role: str = "reviewer") -> dict[str, Any]:
+def grant(ref: str, role: str = "reviewer", by: Mapping[str, str] = SETUP) -> dict[str, Any]:
     """A role given."""
-    return entry("role.grant", ("person", ref), {"role": role})
+    return entry("role.grant", ("person", ref), {"role": role}, actor=dict(by))
 
 
 def subject() -> dict[str, str]:
@@ -95,7 +106,13 @@ def review(ref: str, **changes: Any) -> dict[str, Any]:
 def story() -> dict[str, dict[str, Any]]:
     """A log in which two reviewers approve an adapter, an operator promotes it and later reverts it."""
     digest = canonical_digest(subject())
-    ready = {"kind": "promote", "key": "release:digits", "lane": "adapter", "excluded": ["p-starter"]}
+    ready: dict[str, Any] = {
+        "kind": "promote",
+        "key": "release:digits",
+        "lane": "adapter",
+        "excluded": ["p-starter"],
+        "expires_at": "2026-12-05T10:00:00.000+00:00",
+    }
     promote = {
         "kind": "promote",
         "generation": 1,
@@ -104,7 +121,7 @@ def story() -> dict[str, dict[str, Any]]:
         "excluded": ["p-starter"],
         "consumed": [{"nonce": "n-p-rita", "ref": "p-rita"}, {"nonce": "n-p-ravi", "ref": "p-ravi"}],
     }
-    first = install("policy", POLICY, lanes=LANES)
+    first = install("policy", POLICY, lanes=LANES, **RULES)
     return {
         "policy": {**first, "policy": {"digest": "", "version": ""}},
         "evaluator": install("evaluator:digits", EVALUATOR),
@@ -112,9 +129,10 @@ def story() -> dict[str, dict[str, Any]]:
         "rita": grant("p-rita"),
         "ravi": grant("p-ravi"),
         "starter": grant("p-starter"),
+        "operator": grant("p-operator", "operator"),
         "ready": entry(
             "proposal.ready", ("proposal", "r1"), {**ready, "subject": subject()},
-            subject_digest=digest, before=SEED, after=BETTER, evidence=EVIDENCE,
+            subject_digest=digest, before=SEED, after=BETTER, evidence=EVIDENCE, actor=VERIFIER,
         ),
         "review 1": review("p-rita"),
         "review 2": review("p-ravi"),
@@ -156,10 +174,12 @@ class Forged:
         detail = {
             "filter": dict(self.filters),
             "since": None,
+            "views": sorted(VIEWS),
+            "witnessed": None,
             "included": len(carried),
             "included_digest": included_digest(carried),
             "bound": len(bound),
-            "bound_digest": canonical_digest(bound_digests(bound)),
+            "bound_digest": canonical_digest(bound_digests(facts_of(bound))),
         }
         log = numbered([*self.entries, entry(EXPORT_ACTION, ("log", "export"), detail), *self.later])
         bodies = [canonical(each) for each in log]
@@ -176,13 +196,13 @@ class Forged:
         files |= {
             f"proofs/{each['seq']}.tlog-proof": write_proof(tree, each["seq"], note)
             for _, each in rows
-            if is_decision(each)
+            if is_decision(each["action"])
         }
-        files["MANIFEST.json"] = write_manifest(files, head_of(tree), len(self.entries))
+        files["MANIFEST.json"] = write_manifest(facts_of(files), head_of(tree), len(self.entries))
         return files
 
 
-def _view(view: Callable[[list[Row]], bytes], rows: list[Row]) -> bytes:
+def _view(view: View, rows: list[Row]) -> bytes:
     """The view of the rows, or nothing where they are too malformed to have one."""
     try:
         return view(rows)
@@ -205,4 +225,4 @@ def with_new_manifest(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The same files with the manifest made again, as a careful forger would."""
     told = json.loads(files["MANIFEST.json"])
     head = TreeHead(told["origin"], told["size"], bytes.fromhex(told["root"]))
-    return {**files, "MANIFEST.json": write_manifest(files, head, told["export_seq"])}
+    return {**files, "MANIFEST.json": write_manifest(facts_of(files), head, told["export_seq"])}

@@ -13,18 +13,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.bundle import (
+from governance.audit.bundle import Pins, Report, check_bundle
+from governance.audit.bundle_files import main
+from governance.audit.bundle_parts import (
     INCOMPLETE,
     OK,
     TAMPERED,
     UNREADABLE,
-    Pins,
-    Report,
-    check_bundle,
     write_consistency,
     write_proof,
 )
-from governance.audit.bundle_files import main
 from governance.audit.notes import make_key
 from governance.audit.tree import Tree, leaf_hash
 from tests.governance.audit.conftest import Honest
@@ -64,7 +62,7 @@ def test_an_export_holds_what_it_should(honest: Honest) -> None:
     proofs = {name for name in honest.files if name.startswith("proofs/")}
     assert set(honest.files) - proofs == EXPECTED_FILES
     entries = [json.loads(line) for line in honest.files["entries.jsonl"].splitlines()]
-    assert [entry["seq"] for entry in entries] == list(range(honest.bundle.size))
+    assert [entry["seq"] for entry in entries] == list(range(honest.size))
     assert entries[-1]["action"] == "audit.export"
     moves = [entry for entry in entries if entry["action"] == "pointer.move"]
     assert [entry["detail"]["kind"] for entry in moves] == [
@@ -206,8 +204,8 @@ def test_a_filtered_export_says_what_it_withholds_and_is_not_replayed() -> None:
 def test_entries_written_while_the_export_was_made_are_named_and_the_rest_is_replayed() -> None:
     files = Forged(list(story().values()), later=[grant("p-x"), grant("p-y")]).files()
     report = check_bundle(files, Pins([str(KEY)]))
-    assert report.status == OK and report.withheld == [12, 13]
-    assert "written after the export: 12-13" in report.steps[4] and "5 moves" in report.steps[8]
+    assert report.status == OK and report.withheld == [13, 14]
+    assert "written after the export: 13-14" in report.steps[4] and "5 moves" in report.steps[8]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +253,7 @@ def test_a_proof_of_another_tree_is_refused() -> None:
 
 
 def test_a_consistency_file_of_another_tree_is_refused(honest: Honest) -> None:
-    other = Tree([leaf_hash(bytes([n])) for n in range(honest.bundle.size)])
+    other = Tree([leaf_hash(bytes([n])) for n in range(honest.size)])
     size = int(honest.files["checkpoint.prev"].split(b"\n")[1])
     files = with_new_manifest({**honest.files, "consistency.txt": write_consistency(other, size)})
     report = check_bundle(files, pinned(honest))
@@ -304,7 +302,7 @@ def test_the_bundles_own_verifier_says_the_same_with_nothing_but_python(
 ) -> None:
     folder = unpack(honest.files, tmp_path / "bundle")
     (tmp_path / "kept").write_bytes(honest.kept)
-    done = run_verifier(folder, "--key", honest.key, "--checkpoint", str(tmp_path / "kept"))
+    done = run_verifier(folder, "--key", honest.key, "--pin", str(tmp_path / "kept"))
     report = check_bundle(honest.files, pinned(honest))
     assert (done.returncode, done.stderr) == (OK, "")
     assert done.stdout.splitlines()[:9] == report.steps
@@ -331,7 +329,7 @@ def test_the_bundles_own_verifier_names_a_broken_rule_and_wrong_usage(honest: Ho
     assert done.returncode == 4 and "RULE BROKEN" in done.stderr
     assert run_verifier(folder, "--nonsense").returncode == UNREADABLE
     assert run_verifier(folder, str(tmp_path / "nowhere")).returncode == UNREADABLE
-    assert run_verifier(folder, "--checkpoint", str(tmp_path / "nowhere")).returncode == UNREADABLE
+    assert run_verifier(folder, "--pin", str(tmp_path / "nowhere")).returncode == UNREADABLE
     assert run_verifier(folder, "--help").returncode == OK
 
 
@@ -349,7 +347,7 @@ def test_the_command_line_gives_the_same_verdicts_in_process(
 ) -> None:
     folder = unpack(honest.files, tmp_path / "bundle")
     (tmp_path / "kept").write_bytes(honest.kept)
-    assert main([str(folder), "--key", honest.key, "--checkpoint", str(tmp_path / "kept")]) == OK
+    assert main([str(folder), "--key", honest.key, "--pin", str(tmp_path / "kept")]) == OK
     assert "OK: " in capsys.readouterr().out
     (folder / "checkpoint").write_bytes(b"")
     assert main([str(folder)]) == TAMPERED

@@ -13,9 +13,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from governance.actors import LOOP, Actor
-from governance.audit.bundle import INCOMPLETE, OK, TAMPERED, Pins
-from governance.audit.checkpoints import get_signer, make_checkpoint
-from governance.audit.export import ExportRequest, export_bundle, make_bundle, zip_bytes
+from governance.audit.bundle import Pins
+from governance.audit.bundle_files import read_bundle
+from governance.audit.bundle_parts import INCOMPLETE, OK, TAMPERED
+from governance.audit.checkpoints import get_signer, key_files, make_checkpoint
+from governance.audit.export import ExportRequest, export_bundle
 from governance.audit.notes import open_checkpoint, parse_key
 from governance.audit.queries import LogFilter, recent_entries
 from governance.audit.verify import live_differences, verify_bundle
@@ -41,7 +43,7 @@ def test_an_export_is_an_entry_before_it_begins_and_verifies(
     assert bundle.size == last.seq + 1
     report = verify_bundle(tmp_path / "out", Pins([str(get_signer().key())], history.note.encode()))
     assert (report.status, report.problem) == (OK, "")
-    assert "identities.jsonl" not in bundle.files
+    assert not (tmp_path / "out" / "identities.jsonl").exists()
     assert live_differences() == []
 
 
@@ -66,7 +68,7 @@ def test_an_export_that_could_not_be_signed_is_not_announced(
     auditor: Actor, history: Checkpoint, tmp_path: Path
 ) -> None:
     before = AuditEntry.objects.count()
-    (get_signer().folder / "audit-signer.json").unlink()
+    (key_files().folder / "audit-signer.json").unlink()
     with pytest.raises(AuditError, match="memory"):
         export_bundle(tmp_path / "out", by=auditor)
     assert AuditEntry.objects.count() == before
@@ -75,10 +77,13 @@ def test_an_export_that_could_not_be_signed_is_not_announced(
 def test_a_zip_holds_the_same_files_and_the_same_content_gives_the_same_bytes(
     auditor: Actor, history: Checkpoint, tmp_path: Path
 ) -> None:
-    bundle = export_bundle(tmp_path / "out.zip", by=auditor)
-    assert zip_bytes(bundle) == (tmp_path / "out.zip").read_bytes()
+    export_bundle(tmp_path / "out", by=auditor)
+    export_bundle(tmp_path / "out.zip", by=auditor)
+    folder = set(read_bundle(tmp_path / "out"))
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == bundle.files
+        assert set(archive.namelist()) == folder
+        assert archive.namelist() == sorted(folder)
+        assert {item.date_time[0] for item in archive.infolist()} == {1980}
     assert verify_bundle(tmp_path / "out.zip").status == OK
 
 
@@ -89,10 +94,10 @@ def test_a_taken_place_an_unknown_checkpoint_and_a_leaving_name_are_refused(
     with pytest.raises(BadInput, match="exists"):
         export_bundle(tmp_path, by=auditor)
     with pytest.raises(BadInput, match="no checkpoint at 99999"):
-        make_bundle(by=auditor, request=ExportRequest(since=99999))
+        export_bundle(tmp_path / "new", by=auditor, request=ExportRequest(since=99999))
     for name in ("../x", "/x", "a/../b", "", ".", "a//b"):
         with pytest.raises(BadInput, match="plain relative path"):
-            make_bundle(by=auditor, request=ExportRequest(artifacts={name: b""}))
+            export_bundle(tmp_path / "new", by=auditor, request=ExportRequest(artifacts={name: b""}))
     assert AuditEntry.objects.count() == before
 
 
@@ -101,7 +106,7 @@ def test_a_filtered_export_carries_the_matching_entries_and_names_the_rest(
 ) -> None:
     wanted = LogFilter(task="digits", action="proposal.")
     bundle = export_bundle(tmp_path / "out", by=auditor, request=ExportRequest(wanted))
-    entries = [json.loads(line) for line in bundle.files["entries.jsonl"].splitlines()]
+    entries = [json.loads(line) for line in (tmp_path / "out" / "entries.jsonl").read_bytes().splitlines()]
     assert {each["action"].split(".")[0] for each in entries[:-1]} == {"proposal"}
     report = verify_bundle(tmp_path / "out")
     assert report.status == OK
@@ -198,7 +203,7 @@ def test_the_commands_export_and_verify(
     told = json.loads(capsys.readouterr().out)
     assert told["size"] == told["entry"] + 1
     key = str(get_signer().key())
-    call_command("verify_audit", out, "--pin", key, "--pinned-checkpoint", str(tmp_path / "prev"))
+    call_command("verify_audit", out, "--key", key, "--pin", str(tmp_path / "prev"))
     assert f"OK: {told['size']} entries" in capsys.readouterr().out
     (tmp_path / "out" / "artifacts" / "a" / "b").write_text("changed")
     with pytest.raises(SystemExit) as stop:
@@ -215,7 +220,7 @@ def test_the_commands_export_and_verify(
         [],
         [out, "--live"],
         [str(tmp_path / "nowhere")],
-        [out, "--pinned-checkpoint", str(tmp_path / "no")],
+        [out, "--pin", str(tmp_path / "no")],
     ):
         with pytest.raises(CommandError):
             call_command("verify_audit", *wrong)
@@ -238,11 +243,14 @@ def test_the_json_addresses_give_checkpoint_and_entries_to_readers_alone(
     head = open_checkpoint(told["note"].encode(), [parse_key(told["key"])])
     assert (head.size, head.root.hex()) == (told["size"], told["root"]) == (made.size, made.root)
     page = client.get("/api/v1/audit/entries?from=2&limit=3").json()
-    assert [row["entry"]["seq"] for row in page["entries"]] == [2, 3, 4] and page["next"] == 5
+    assert [row["entry"]["seq"] for row in page["entries"]] == [2, 3, 4] and (page["next"], page["more"]) == (
+        5,
+        True,
+    )
     rest = client.get(f"/api/v1/audit/entries?from={made.size - 1}").json()
-    assert len(rest["entries"]) == 1 and rest["next"] is None
+    assert len(rest["entries"]) == 1 and (rest["next"], rest["more"]) == (made.size, False)
     for query in ("from=-1", "from=x", "limit=0", "limit=501", "from=" + "9" * 30):
         assert client.get(f"/api/v1/audit/entries?{query}").status_code == 400
     assert client.post("/api/v1/audit/entries").status_code == 405
-    (get_signer().folder / "audit-signer.key").unlink()
+    (key_files().folder / "audit-signer.key").unlink()
     assert client.get("/api/v1/audit/checkpoint").status_code == 503

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from governance.audit.bundle import OK, RULE_BROKEN, Pins, check_bundle
+from governance.audit.bundle import Pins, check_bundle
+from governance.audit.bundle_parts import OK, RULE_BROKEN
 from governance.audit.canonical import canonical_digest
 from governance.audit.replay import replay
 from tests.governance.audit.forge import (
@@ -18,7 +19,10 @@ from tests.governance.audit.forge import (
     KEY,
     LANES,
     POLICY,
+    RULES,
     SEED,
+    SETUP,
+    VERIFIER,
     WORSE,
     Forged,
     entry,
@@ -117,7 +121,20 @@ NO_EVIDENCE = {**subject(), "evidence": canonical_digest([])}
         (change("promote", "policy.digest", WORSE), "the policy in force"),
         (change("promote", "object.id", "release:other"), "the digest that it replaces"),
         (change("promote", "time", "2026-11-24T10:00:00.000Z"), "had expired"),
-        (change("review 1", "detail.verdict", "reject"), "the approval's verdict"),
+        (change("review 1", "detail.verdict", "reject"), "the review is of a subject that was not ready"),
+        (change("review 1", "actor.auth", "token"), "without signing in"),
+        (change("review 2", "actor.ref", "p-starter"), "took part in the change and gave a verdict"),
+        (change("review 1", "detail.expires_at", "2026-11-24T10:00:09Z"), "longer than the policy lets it"),
+        (change("review 1", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("promote", "actor.kind", "system"), "the kind of actor"),
+        (change("revert", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("ready", "actor.ref", "loop"), "who verified it"),
+        (change("seed", "actor.ref", "loop"), "the kind of actor"),
+        (change("policy", "detail.min_reason", 10), "the reason has fewer than 10 characters"),
+        (change("policy", "detail.lanes.adapter.cooling_off_s", 3600), "cools off for 3600 s, it had 0"),
+        (change("rita", "actor.ref", "loop"), "who gives a role"),
         (change("review 1", "actor.ref", "p-ravi"), "the approver"),
         (change("review 1", "actor.kind", "agent"), "the kind of approver"),
         (change("review 1", "object.id", "r7"), "not ready"),
@@ -174,7 +191,53 @@ def test_approvals_are_used_once() -> None:
     told = story()
     again = {**copy.deepcopy(told["promote"]), "before": SEED}
     again["detail"]["generation"] = 3
-    assert any("was used before" in line for line in broken(after(told, "revert", again=again)))
+    assert any("never ready" in line for line in broken(after(told, "revert", again=again)))
+    ready = copy.deepcopy(told["ready"])
+    assert any("was used before" in line for line in broken(after(told, "revert", ready2=ready, again=again)))
+
+
+def test_a_verdict_against_it_is_no_approval_even_when_it_became_ready_again() -> None:
+    told = story()
+    told["review 1"]["detail"]["verdict"] = "reject"
+    assert any(
+        "the approval's verdict" in line for line in broken(after(told, "review 1", ready2=told["ready"]))
+    )
+
+
+@pytest.mark.parametrize("ending", ["stale", "expired", "withdrawn", "failed", "quarantined"])
+def test_a_proposal_that_ended_is_not_promoted(ending: str) -> None:
+    ended = entry(f"proposal.{ending}", ("proposal", "r1"), {})
+    assert any("never ready" in line for line in broken(after(story(), "review 2", ended=ended)))
+
+
+def roster(digest: str, before: str, moved_at: str, **grants: list[str]) -> dict[str, Any]:
+    """A move of the roster, by the set-up where there was none before."""
+    detail = {"kind": "install", "generation": 0, "proposal": "", "grants": grants}
+    return entry(
+        "pointer.move", ("pointer", "roster"), detail, actor=SETUP, before=before, after=digest, time=moved_at
+    )
+
+
+def test_roles_are_given_by_the_set_up_until_the_first_roster_and_by_rosters_after_it() -> None:
+    held = {
+        "p-rita": ["reviewer"],
+        "p-ravi": ["reviewer"],
+        "p-starter": ["reviewer"],
+        "p-operator": ["operator"],
+    }
+    told = after(story(), "operator", roster=roster("a" * 64, "", "2026-11-21T10:00:00Z", **held))
+    assert broken(told) == []
+    other = {**held, "p-x": ["evaluator owner"]}
+    wrong_first = after(story(), "operator", roster=roster("a" * 64, "", "2026-11-21T10:00:00Z", **other))
+    assert any("the first roster" in line for line in broken(wrong_first))
+    rita = {"kind": "human", "ref": "p-rita", "auth": "session"}
+    for wrong, sentence in (
+        (grant("p-x"), "without a roster"),
+        ({**grant("p-rita"), "action": "role.revoke"}, "without a roster"),
+    ):
+        assert any(sentence in line for line in broken(after(told, "roster", wrong=wrong)))
+    by_a_person = after(story(), "operator", wrong=grant("p-x", by=rita))
+    assert any("who gives a role" in line for line in broken(by_a_person))
 
 
 def test_readiness_without_evidence_is_named() -> None:
@@ -195,7 +258,7 @@ def test_readiness_declared_again_after_the_reviews_asks_for_new_ones() -> None:
 
 def policy_story() -> Story:
     """Two owners approve a new policy, which then asks for three reviewers."""
-    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner"}}
+    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner", "cooling_off_s": 0}}
     bound = {
         **subject(),
         "kind": "policy",
@@ -208,16 +271,22 @@ def policy_story() -> Story:
     digest = canonical_digest(bound)
     told = story()
     told["policy"]["detail"]["lanes"] = lanes
-    extra = {f"grant {ref}": grant(ref, "evaluator owner") for ref in ("p-olga", "p-otto")}
+    extra = {
+        "grant p-olga": grant("p-olga", "evaluator owner"),
+        "grant p-otto": grant("p-otto", "evaluator owner"),
+    }
     detail: dict[str, Any] = {
         "kind": "policy",
         "key": "policy",
         "lane": "policy",
         "excluded": [],
+        "expires_at": "2026-12-05T10:00:00.000+00:00",
         "subject": bound,
     }
     changes = {"subject_digest": digest, "before": POLICY, "after": WORSE}
-    extra["policy ready"] = entry("proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, **changes)
+    extra["policy ready"] = entry(
+        "proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, actor=VERIFIER, **changes
+    )
     for ref in ("p-olga", "p-otto"):
         given = review(ref, object={"type": "proposal", "id": "r8"})
         extra[f"review {ref}"] = {**given, "subject_digest": digest}
@@ -230,11 +299,11 @@ def policy_story() -> Story:
         "excluded": [],
         "consumed": consumed,
     }
-    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer"}}
+    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer", "cooling_off_s": 0}}
     extra["policy move"] = entry(
-        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict}, **changes
+        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict, **RULES}, **changes
     )
-    return after(told, "starter", **extra)
+    return after(told, "operator", **extra)
 
 
 def test_a_policy_is_judged_by_the_old_rules_and_rules_what_follows() -> None:
@@ -262,7 +331,7 @@ def test_a_second_install_of_a_pointer_is_named() -> None:
 )
 def test_approvals_under_another_policy_or_evaluator_do_not_count(key: str, sentence: str) -> None:
     told = story()
-    moved = install(key, WORSE, lanes=told["policy"]["detail"]["lanes"])
+    moved = install(key, WORSE, lanes=LANES, **RULES)
     told["promote"]["policy"]["digest"] = WORSE if key == "policy" else POLICY
     assert any(sentence in line for line in broken(after(told, "review 2", moved=moved)))
 
