@@ -73,7 +73,7 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     The same target proposed again over the same base, while the first is still open, returns the first.
     Raises BadInput for a draft that does not fit or changes nothing, NotAllowed for people without a role.
     """
-    check_may_propose(by)
+    check_may_propose(draft.kind, by)
     check_not_stopped(draft.task.slug if draft.task else "")
     if draft.release is not None:
         check_not_held(draft.release)

@@ -1,0 +1,70 @@
+"""Interleavings: each a world of its own, known by one whole number, gone when it ends.
+
+`python -m tests.governance.proof.interleaving` is no command: `manage.py bench core` runs them by the thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from django.db import transaction
+
+from governance.audit.signer import KEY_FILE
+from governance.audit.verify import live_differences
+from governance.models import Pointer, RoleGrant
+from tests.governance.proof.clock import Clock
+from tests.governance.proof.deciding import Deciding
+from tests.governance.proof.oracle import Oracle
+from tests.governance.proof.stage import STRICT, Stage
+from tests.governance.proof.world import Broken, expect
+
+ACTS = 40
+
+
+def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter[str]:
+    """Do `acts` random acts from this seed on the stage; what was done, counted. The stage is as before afterwards.
+
+    Raises Broken, with the seed and every act, at the first guard that does not hold.
+    """
+    clock = Clock()
+    with clock.rules(), rolled_back(keys):
+        driver = Deciding(replace(stage, builds=dict(stage.builds)), _oracle(stage, clock), clock, keys, seed)
+        driver.oracle.builds = driver.stage.builds
+        try:
+            driver.watch.check(driver.oracle, "", "", None)
+            for _ in range(acts):
+                driver.step()
+            if driver.oracle.signer:
+                expect("the log against the live tables", live_differences(), [])
+        except Exception as error:
+            told = "\n  ".join(driver.trace)
+            raise Broken(f"interleaving {seed}, after these acts:\n  {told}\n{error!r}") from error
+    return driver.tally
+
+
+def _oracle(stage: Stage, clock: Clock) -> Oracle:
+    """The world as the set-up left it: the one thing that the oracle is told by the tables."""
+    oracle = Oracle(clock.now, STRICT, RoleGrant.objects.values_list("person__ref", "role"))
+    oracle.people = {person.ref for person in stage.people.values()}
+    for pointer in Pointer.objects.all():
+        oracle.point(pointer.key, pointer.digest)
+    oracle.policies[oracle.live["policy"][0]] = STRICT
+    return oracle
+
+
+@contextmanager
+def rolled_back(keys: Path) -> Iterator[None]:
+    """A transaction that is undone at the end and that, like a test case's, does not count as one."""
+    block = transaction.atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]
+    try:
+        with block:
+            yield
+            transaction.set_rollback(True)
+    finally:
+        if (keys / "away").exists():
+            (keys / "away").rename(keys / KEY_FILE)
