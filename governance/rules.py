@@ -141,9 +141,9 @@ def check_is_verifier(by: Actor) -> None:
 
 
 def check_is_clock(by: Actor) -> None:
-    """Raises NotAllowed unless the service itself acts, as time passes."""
-    if by.kind != "system":
-        raise NotAllowed("Upkeep is an act of the service itself.")
+    """Raises NotAllowed unless the clock acts: what time brings about is nobody's wish, nor the loop's."""
+    if by != CLOCK:
+        raise NotAllowed(f"Upkeep is an act of the clock alone; {by.kind} {by.ref!r} cannot.")
 
 
 def check_may_read_log(by: Actor) -> Person:
