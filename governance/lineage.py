@@ -21,6 +21,16 @@ def ancestry(release: Release) -> set[str]:
     return found
 
 
+def held_with(release: Release | None, version: Version | None) -> set[str]:
+    """The digests whose hold stops this release, or this evaluator, policy or roster.
+
+    What replaces a bad evaluator or policy is not stopped by the hold of its forerunner; a release is.
+    """
+    if release is not None:
+        return ancestry(release)
+    return {version.digest} if version is not None else set()
+
+
 def _versions(version: Version | None) -> Iterator[str]:
     seen: set[str] = set()
     while version is not None and version.digest not in seen:
@@ -60,14 +70,17 @@ def newest_without(task: Task, digest: str) -> Release | None:
     return None
 
 
-def check_not_held(release: Release, *, but_for_reverts: bool = False) -> None:
-    """Raises NotAllowed while the release, or something it was made from, is held (but for what a revert held)."""
-    holds = Hold.objects.filter(digest__in=ancestry(release), lifted_at__isnull=True)
+def check_not_held(
+    release: Release | None, version: Version | None = None, *, but_for_reverts: bool = False
+) -> None:
+    """Raises NotAllowed while what would go live, or what it was made from, is held (but for what a revert held)."""
+    holds = Hold.objects.filter(digest__in=held_with(release, version), lifted_at__isnull=True)
     if but_for_reverts:
         holds = holds.filter(automatic=False)
     hold = holds.order_by("held_at").first()
     if hold is not None:
-        whose = "It" if hold.digest == release.digest else f"It was made from {hold.digest[:12]}, which"
+        itself = release is None or hold.digest == release.digest
+        whose = "It" if itself else f"It was made from {hold.digest[:12]}, which"
         raise NotAllowed(
             f"{whose} is held since {hold.held_at:%Y-%m-%d} ({hold.reason}); two people can lift that: "
             f"manage.py hold --lift {hold.digest[:12]}."

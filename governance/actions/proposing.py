@@ -75,8 +75,7 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     """
     check_may_propose(draft.kind, by)
     check_not_stopped(draft.task.slug if draft.task else "")
-    if draft.release is not None:
-        check_not_held(draft.release)
+    check_not_held(draft.release, draft.version)
     key, target = _destination(draft)
     base = current_digest(key)
     if target == base:

@@ -137,7 +137,7 @@ class Oracle:
         return bool(self.made_from(ask) & self.holds.keys())
 
     def made_from(self, ask: Ask) -> frozenset[str]:
-        """What a proposal would make live, with everything that this was made from."""
+        """What a proposal would make live, with everything that a release was made from."""
         return self.builds[ask.target].ancestry if ask.target in self.builds else frozenset({ask.target})
 
     # --- proposals ---
@@ -160,8 +160,8 @@ class Oracle:
     def may_propose(self, by: Actor, key: str, task: str, target: str) -> bool:
         """Working people and all agents propose; nothing while stopped, nothing held, nothing that is live."""
         working = by.kind != "human" or self.may(by, REVIEWER, OPERATOR, OWNER)
-        build = self.builds.get(target)
-        held = build is not None and bool(build.ancestry & self.holds.keys())
+        line = self.builds[target].ancestry if target in self.builds else {target}
+        held = bool(line & self.holds.keys())
         return working and not self.halted(task) and not held and self.live[key][0] != target
 
     def becomes_ready(self, ask: Ask) -> None:
