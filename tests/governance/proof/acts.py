@@ -19,6 +19,13 @@ from tests.governance.proof.stage import Stage
 from tests.governance.proof.world import Broken, Watch
 
 OTHERS = (LOOP, VERIFIER, CLOCK, Actor("agent", "feedback"), Actor("human", "p-stranger", "session"))
+FOLLOWS = {
+    "draft": "begin",
+    "verifying": "finish",
+    "ready": "review",
+    "in_review": "review",
+    "approved": "promote",
+}
 Do = Callable[[], object]
 
 
@@ -51,6 +58,7 @@ class Acts:
         self.trace: list[str] = []
         self.tally: Counter[str] = Counter()
         self.done: object = None
+        self.focus: Ask | None = None
 
     # --- dice ---
 
@@ -65,25 +73,41 @@ class Acts:
         """Mostly one who may, sometimes anybody."""
         people = [person.actor("session") for person in self.stage.people.values()]
         able = [actor for actor in people if may(who(actor))]
-        return self.dice.choice(able) if able and self.dice.random() < 0.8 else self.anybody()
+        return self.dice.choice(able) if able and self.dice.random() < 0.9 else self.anybody()
 
     def ask(self, *statuses: str) -> Ask | None:
         """One proposal in one of these statuses (any without), newer ones more often."""
+        if self.focus is not None and self.focus.status in statuses:
+            return self.focus
         found = [ask for ask in self.oracle.asks.values() if not statuses or ask.status in statuses]
-        return self.dice.choice(found[-3:]) if found else None
+        self.focus = self.dice.choice(found[-4:]) if found else None
+        return self.focus
 
     def slug(self) -> str:
         """A task, mostly the same one."""
         return "letters" if self.dice.random() < 0.25 else "digits"
 
+    def rarely(self, sensible: bool) -> bool:
+        """Whether to leave an act alone: seldom tried where it makes no sense, always where it does."""
+        return not sensible and self.dice.random() < 0.95
+
     # --- one act ---
 
     def step(self) -> None:
         """Do one act, foretold, and compare. Raises Broken where service and oracle differ."""
-        name = self.dice.choices(list(self.chances), list(self.chances.values()))[0]
-        attempt: Try | None = getattr(self, name)()
-        if attempt is not None:
-            self.attempt(name, attempt)
+        attempt: Try | None = None
+        while attempt is None:
+            name = self._what_next()
+            attempt = getattr(self, name)()
+        self.attempt(name, attempt)
+
+    def _what_next(self) -> str:
+        """Mostly what the last proposal waits for, so that histories become long; else anything."""
+        due = FOLLOWS.get(self.focus.status) if self.focus is not None else None
+        if due is not None and self.dice.random() < 0.6:
+            return due
+        self.focus = None
+        return self.dice.choices(list(self.chances), list(self.chances.values()))[0]
 
     def attempt(self, name: str, act: Try) -> None:
         """Carry it out; the error, if there is one, must be foretold, and so must its absence."""

@@ -34,9 +34,9 @@ class Deciding(Proposing):
     """Every act that there is."""
 
     chances: ClassVar[dict[str, int]] = {
-        "propose": 14, "begin": 12, "finish": 12, "review": 34, "promote": 18, "pass_time": 6, "upkeep": 8,
-        "change_policy": 3, "change_evaluator": 3, "change_roles": 4, "break_glass": 3, "revert": 5, "lineage": 1,
-        "hold": 1, "lift": 3, "stop": 1, "resume": 6, "withdraw": 2, "acknowledge": 4, "signer": 1, "account": 1,
+        "propose": 16, "begin": 4, "finish": 4, "review": 10, "promote": 8, "pass_time": 4, "upkeep": 6,
+        "change_policy": 2, "change_evaluator": 2, "change_roles": 3, "break_glass": 3, "revert": 8, "lineage": 1,
+        "hold": 1, "lift": 6, "stop": 1, "resume": 20, "withdraw": 1, "acknowledge": 5, "signer": 1, "account": 1,
     }  # fmt: skip
 
     # --- verification ---
@@ -137,6 +137,8 @@ class Deciding(Proposing):
     def acknowledge(self) -> Try | None:
         """A review afterwards."""
         due = [ask for ask in self.oracle.asks.values() if ask.review_due]
+        if self.rarely(bool(due)):
+            return None
         ask = self.dice.choice(due) if due else self.ask()
         if ask is None:
             return None
@@ -173,9 +175,11 @@ class Deciding(Proposing):
 
     # --- the way back ---
 
-    def revert(self) -> Try:
+    def revert(self) -> Try | None:
         """Back to a release, mostly one that was live."""
         key = f"release:{self.slug()}"
+        if self.rarely(len(self.oracle.former[key]) > 1):
+            return None
         former = self.dice.random() < 0.9
         digest = self.dice.choice(self.oracle.former[key]) if former else self.any_digest()
         by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
@@ -215,10 +219,9 @@ class Deciding(Proposing):
 
     def hold(self) -> Try:
         """One person holds a digest: of a release, of a part of one, of an evaluator, of a policy."""
-        others = [digest for digest, _ in self.oracle.live.values()] + [
-            ask.target for ask in self.oracle.asks.values()
-        ]
-        digest = self.any_digest() if self.dice.random() < 0.7 else self.dice.choice(others)
+        live = [digest for digest, _ in self.oracle.live.values()]
+        others = [ask.target for ask in self.oracle.asks.values()]
+        digest = self.dice.choice((self.any_digest(), self.dice.choice(live), self.dice.choice(others)))
         by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
         return Try(
             "hold",
@@ -228,9 +231,11 @@ class Deciding(Proposing):
             lambda: self.oracle.put_hold(digest, automatic=False),
         )
 
-    def lift(self) -> Try:
+    def lift(self) -> Try | None:
         """One person asks to lift a hold."""
         holds = self.oracle.holds
+        if self.rarely(bool(holds)):
+            return None
         digest = self.dice.choice(sorted(holds)) if holds else self.any_digest()
         asked = holds[digest][1] if digest in holds else []
 
@@ -267,9 +272,11 @@ class Deciding(Proposing):
             lambda: self.oracle.stopped(scope),
         )
 
-    def resume(self) -> Try:
+    def resume(self) -> Try | None:
         """One person asks to resume."""
         halts = self.oracle.halts
+        if self.rarely(bool(halts)):
+            return None
         scope = self.dice.choice(sorted(halts)) if halts else ""
 
         def may(actor: Who) -> bool:
@@ -290,7 +297,7 @@ class Deciding(Proposing):
 
     def pass_time(self) -> None:
         """Time passes: minutes, hours, days."""
-        self.clock.forward(hours=self.dice.choice((0.2, 1, 3, 25, 50, 80, 400)))
+        self.clock.forward(hours=self.dice.choice((0.2, 0.2, 1, 1, 3, 3, 3, 25, 25, 49, 73, 337)))
         self.oracle.now = self.clock.now
         self.trace.append(f"now it is {self.clock.now}")
 

@@ -15,14 +15,14 @@ from django.db import transaction
 
 from governance.audit.signer import KEY_FILE
 from governance.audit.verify import live_differences
-from governance.models import Pointer, RoleGrant
+from governance.models import PointerMove, Proposal, RoleGrant
 from tests.governance.proof.clock import Clock
 from tests.governance.proof.deciding import Deciding
-from tests.governance.proof.oracle import Oracle
+from tests.governance.proof.oracle import EPOCH, Ask, Oracle, Verdict
 from tests.governance.proof.stage import STRICT, Stage
 from tests.governance.proof.world import Broken, expect
 
-ACTS = 40
+ACTS = 30
 
 
 def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter[str]:
@@ -35,7 +35,7 @@ def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter
         driver = Deciding(replace(stage, builds=dict(stage.builds)), _oracle(stage, clock), clock, keys, seed)
         driver.oracle.builds = driver.stage.builds
         try:
-            driver.watch.check(driver.oracle, "", "", None)
+            driver.watch.begin(driver.oracle)
             for _ in range(acts):
                 driver.step()
             if driver.oracle.signer:
@@ -48,11 +48,23 @@ def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter
 
 def _oracle(stage: Stage, clock: Clock) -> Oracle:
     """The world as the set-up left it: the one thing that the oracle is told by the tables."""
-    oracle = Oracle(clock.now, STRICT, RoleGrant.objects.values_list("person__ref", "role"))
+    oracle = Oracle(clock.now, STRICT, ())
+    for ref, role, by, at in RoleGrant.objects.values_list(
+        "person__ref", "role", "granted_by", "granted_at"
+    ):
+        oracle.roles[ref, role] = EPOCH if by == "setup" else at
     oracle.people = {person.ref for person in stage.people.values()}
-    for pointer in Pointer.objects.all():
-        oracle.point(pointer.key, pointer.digest)
+    for move in PointerMove.objects.order_by("key", "generation"):
+        oracle.point(move.key, move.digest)
     oracle.policies[oracle.live["policy"][0]] = STRICT
+    for row in Proposal.objects.all():
+        ask = Ask(row.ref, row.kind, row.key, "", row.target, row.base, row.proposed_by, frozenset(row.excluded))
+        ask.status, ask.lane, ask.expires = row.status, row.lane, row.expires_at or EPOCH
+        ask.verdicts = [
+            Verdict(given.person.ref, given.verdict, given.created_at, given.expires_at, True)
+            for given in row.reviews.select_related("person")
+        ]
+        oracle.asks[row.ref] = ask
     return oracle
 
 

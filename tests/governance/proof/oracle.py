@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 REVIEWER, OWNER, OPERATOR = "reviewer", "evaluator owner", "operator"
-EPOCH = datetime.min
+EPOCH = datetime(1, 1, 1, tzinfo=UTC)  # of what counts from the beginning
 OPEN = {"draft", "verifying", "ready", "in_review", "approved"}
 DECIDABLE = {"ready", "in_review", "approved"}
 OWNED = {"evaluator", "policy", "roles"}

@@ -32,8 +32,8 @@ class Proposing(Acts):
         live = oracle.builds[oracle.live[key][0]]
         parts = self.dice.choice(
             [
-                (live.main, self.dice.randint(1, 4), live.adapter),
-                (self.dice.randint(1, 3), live.settings, live.adapter),
+                (live.main, live.settings % 4 + 1, live.adapter),
+                (live.main % 3 + 1, live.settings, live.adapter),
                 (live.main, live.settings, self.dice.choice(("", "first", "second"))),
             ]
         )
@@ -55,7 +55,7 @@ class Proposing(Acts):
             if known is not None:
                 return
             ask.ref = self.done.ref
-            self.oracle.asks[ask.ref] = ask
+            self.oracle.asks[ask.ref] = self.focus = ask
             if ready:
                 self.oracle.becomes_ready(ask)
 
@@ -63,9 +63,9 @@ class Proposing(Acts):
 
     def change_policy(self) -> Try:
         """Another policy, from whoever."""
-        rules = self.dice.choice((STRICT, *POLICIES))
+        rules = self.dice.choice((STRICT, *POLICIES, POLICIES[0]))
         text = policy_text(rules)
-        by = self.somebody(lambda actor: self.oracle.may(actor, OWNER))
+        by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR))
         target = sha256_hex(text.encode())
         self.oracle.policies[target] = rules
         ask = Ask("", "policy", "policy", "", target, self.oracle.live["policy"][0], by.ref, frozenset({by.ref}))
@@ -78,7 +78,7 @@ class Proposing(Acts):
         slug = self.slug()
         key, code = f"evaluator:{slug}", evaluator_code(self.dice.randint(0, 3))
         manifest = evaluator_manifest(code)
-        by = self.somebody(lambda actor: self.oracle.may(actor, OWNER))
+        by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR))
         base = self.oracle.live[key][0]
         change = EvaluatorChange(manifest, evaluator_code(0), code)
         ask = Ask("", "evaluator", key, slug, json_digest(manifest), base, by.ref, frozenset({by.ref}))
@@ -130,7 +130,7 @@ class Proposing(Acts):
             ask = Ask(
                 self.done.ref, "break_glass", key, slug, release.digest, base, by.ref, frozenset({by.ref})
             )
-            self.oracle.asks[ask.ref] = ask
+            self.oracle.asks[ask.ref] = self.focus = ask
             self.oracle.becomes_ready(ask)
 
         return Try(

@@ -12,14 +12,19 @@ from governance.actions import (
     install_pointer,
     install_policy,
     install_task,
+    promote,
     register_release,
     register_version,
+    review,
 )
 from governance.actors import LOOP, SETUP
 from governance.digests import entries_digest, file_list, json_digest, sha256_hex
 from governance.models import Person, Release, Task, Version
 from governance.pointers import evaluator_key, release_key
-from tests.governance.cast import PASSWORD, Tree, evaluator_manifest, make_person
+from governance.roster import RoleChange
+from governance.submitting import submit_roles
+from tests.governance.cast import PASSWORD, REASON, Tree, evaluator_manifest, make_person
+from tests.governance.proof.clock import Clock
 from tests.governance.proof.oracle import OPERATOR, OWNER, REVIEWER, Build, Rules
 
 BINDING = {"base_model": "b" * 64, "tokenizer": "t" * 64, "runtime": "r" * 64}
@@ -100,7 +105,23 @@ class Stage:
 
 
 def make_stage() -> Stage:
-    """Set up an empty instance; the second owner, who comes last, ends the set-up."""
+    """Set up an empty instance, ten days before the clock's start; the owners then make two more."""
+    clock = Clock()
+    clock.forward(days=-10)
+    with clock.rules():
+        stage = _set_up()
+        more = [RoleChange(stage.people[name].ref, OWNER, "grant") for name in ("oona", "omar")]
+        roster = submit_roles(changes=more, summary="More owners.", by=stage.people["orla"].actor("command"))
+        for name in ("olga", "otto"):
+            digest, by = roster.subject_digest, stage.people[name].actor("session")
+            review(proposal=roster, verdict="approve", reason=REASON, subject_digest=digest, by=by)
+        clock.forward(days=2)
+        promote(proposal=roster, reason=REASON, by=stage.people["orla"].actor("session"))
+    return stage
+
+
+def _set_up() -> Stage:
+    """The second owner, who comes last, ends the set-up."""
     install_policy(by=SETUP)
     stage = Stage()
     for name, roles in PEOPLE.items():
