@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.models import QuerySet
+
 from governance.errors import NotAllowed
 from governance.models import Hold, Pointer, PointerMove, Release, Task, Version
 from governance.pointers import live_release, release_key
@@ -61,23 +63,25 @@ def derived_from(task: Task, digest: str) -> list[Release]:
 
 
 def newest_without(task: Task, digest: str) -> Release | None:
-    """The release that was live last and was not made from this digest; None when there never was one."""
+    """The release that was live last, was not made from this digest and that nobody holds; None without one."""
     moves = PointerMove.objects.filter(key=release_key(task)).order_by("-generation")
     for former in moves.values_list("digest", flat=True):
         release = Release.objects.get(digest=former)
-        if digest not in ancestry(release):
+        if digest not in ancestry(release) and not _holds(release, None, but_for_reverts=True).exists():
             return release
     return None
+
+
+def _holds(release: Release | None, version: Version | None, *, but_for_reverts: bool) -> QuerySet[Hold]:
+    holds = Hold.objects.filter(digest__in=held_with(release, version), lifted_at__isnull=True)
+    return holds.filter(automatic=False) if but_for_reverts else holds
 
 
 def check_not_held(
     release: Release | None, version: Version | None = None, *, but_for_reverts: bool = False
 ) -> None:
     """Raises NotAllowed while what would go live, or what it was made from, is held (but for what a revert held)."""
-    holds = Hold.objects.filter(digest__in=held_with(release, version), lifted_at__isnull=True)
-    if but_for_reverts:
-        holds = holds.filter(automatic=False)
-    hold = holds.order_by("held_at").first()
+    hold = _holds(release, version, but_for_reverts=but_for_reverts).order_by("held_at").first()
     if hold is not None:
         itself = release is None or hold.digest == release.digest
         whose = "It" if itself else f"It was made from {hold.digest[:12]}, which"

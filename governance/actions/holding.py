@@ -67,6 +67,12 @@ def place_hold(digest: str, reason: str, by: Actor, *, automatic: bool = False) 
     return held
 
 
+def keep_held(digest: str, reason: str, by: Actor, *, automatic: bool = False) -> None:
+    """Hold a digest as a part of the act that asks for it, unless it is held already."""
+    if not Hold.objects.filter(digest=digest, lifted_at__isnull=True).exists():
+        place_hold(digest, reason, by, automatic=automatic)
+
+
 def note_hold(action: str, held: Hold, reason: str, by: Actor, detail: dict[str, Any]) -> str:
     """The entry of an act on a hold; returns its id."""
     facts = Facts(reason=reason, policy=policy_facts(), before=held.digest, detail=detail)

@@ -207,6 +207,7 @@ class Deciding(Proposing):
             self.oracle.put_hold(digest, automatic=False)
             for key, way in ways:
                 assert way is not None
+                self.oracle.free(way)
                 self.oracle.go_back(who(by), key, way)
 
         return Try(

@@ -261,11 +261,15 @@ class Oracle:
         return was_live and not self.held_by_people(digest)
 
     def reverted(self, by: Actor, key: str, digest: str) -> None:
-        """What was live is held with everything made from it; what an earlier revert held is free again."""
-        if digest in self.holds and self.holds[digest][0]:
-            del self.holds[digest]
+        """What was live is held with everything made from it; what comes back is free again."""
+        self.free(digest)
         self.put_hold(self.live[key][0], automatic=True)
         self.go_back(by, key, digest)
+
+    def free(self, digest: str) -> None:
+        """What an earlier revert held is free again."""
+        if digest in self.holds and self.holds[digest][0]:
+            del self.holds[digest]
 
     def go_back(self, by: Actor, key: str, digest: str) -> None:
         """The pointer goes back, by a proposal that waits for its review; its ref is not known yet."""
