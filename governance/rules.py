@@ -217,7 +217,7 @@ def check_quorum(proposal: Proposal, rules: Standing) -> list[Review]:
 
 def check_cooled_off(approvals: list[Review], rules: Standing) -> None:
     """Raises NotAllowed until the lane's cooling-off time has passed since the quorum was reached."""
-    if not rules.lane.cooling_off:
+    if not (rules.lane.cooling_off and rules.lane.approvals):
         return
     until = approvals[rules.lane.approvals - 1].created_at + rules.lane.cooling_off
     if rules.now < until:
@@ -274,12 +274,17 @@ def check_may_acknowledge(proposal: Proposal, by: Actor) -> Person:
 
 
 def check_may_withdraw(proposal: Proposal, by: Actor) -> None:
-    """Raises NotAllowed unless its proposer, its campaign's starter or an operator acts."""
+    """Raises NotAllowed unless its proposer, its campaign's starter or an operator acts.
+
+    Those whom a change of roles concerns are excluded from deciding about it, and cannot undo it either.
+    """
     check_may_move(proposal.status, Status.WITHDRAWN)
     if by.kind != "human" and by.ref == proposal.proposed_by:
         return
     person = check_signed_in(by)
-    if person.ref not in proposal.excluded and OPERATOR not in roles_of(person):
+    roles = proposal.kind == Proposal.Kind.ROLES
+    own = person.ref == proposal.proposed_by if roles else person.ref in proposal.excluded
+    if not own and OPERATOR not in roles_of(person):
         raise NotAllowed("Only whoever proposed this, or an operator, may withdraw it.")
 
 

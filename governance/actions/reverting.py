@@ -56,8 +56,8 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
 def revert_lineage(*, digest: str, reason: str, by: Actor) -> list[Proposal]:
     """Hold a digest and, in every task whose live release was made from it, go back to the newest one that was not.
 
-    A release that people hold is no way back. All of it or nothing. Raises BadInput when a task never had another live release, NotAllowed unless an operator
-    acts.
+    A release that people hold is no way back. All of it or nothing. Raises BadInput when a task never had another live
+    release, NotAllowed unless an operator acts.
     """
     check_may_revert(by)
     text = check_reason(reason, policy_in_force()[0].min_reason)

@@ -1,6 +1,6 @@
 """Acts killed before each of their statements: `python -m tests.governance.crash_sweep` in a data home of its own.
 
-For each act one line of JSON: {"act": name, "killed": [[point, "before" or "after" or "between"]], "wrong": [sentence]}.
+For each act one line of JSON: {"act": name, "killed": [[point, where]], "wrong": [sentence]}.
 A killed act must have left everything as before it, or everything as an undisturbed one leaves it.
 """
 

@@ -1,4 +1,4 @@
-"""Pairs of acts at the same moment, each on a connection of its own: one wins, the other gets a sentence, the log agrees."""
+"""Pairs of acts at the same moment, each on a connection of its own: one wins, the other is told, the log agrees."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_a_proposal_withdrawn_while_its_last_approval_is_given_ends_one_way(worl
         lambda: withdraw(proposal=proposal, reason=REASON, by=LOOP),
     )
     proposal.refresh_from_db()
-    assert proposal.status == "withdrawn"  # an approved proposal can still be withdrawn, a withdrawn one not approved
+    assert (
+        proposal.status == "withdrawn"
+    )  # an approved proposal can still be withdrawn, a withdrawn one not approved
     refused = next((error for error in ended if error), None)
     assert ended[1] is None
     check_log(refused)

@@ -12,8 +12,8 @@ from governance.audit.signer import KEY_FILE
 from governance.models import Proposal
 from tests.governance.cast import REASON, evidence
 from tests.governance.proof.acts import Try, who
-from tests.governance.proof.oracle import OPEN, OPERATOR, OWNER, REVIEWER, Actor as Who
-from tests.governance.proof.oracle import Ask
+from tests.governance.proof.oracle import OPEN, OPERATOR, OWNER, REVIEWER, Ask
+from tests.governance.proof.oracle import Actor as Who
 from tests.governance.proof.proposing import Proposing
 from tests.governance.proof.stage import harness_tree
 
@@ -354,7 +354,11 @@ class Deciding(Proposing):
     def _promote_due(self) -> Try | None:
         """What the policy lets go live without a person; one after the other, until the first refusal."""
         oracle = self.oracle
-        due = [ask for ask in oracle.asks.values() if ask.status == "approved" and not oracle.rules.quorum[ask.lane]]
+        due = [
+            ask
+            for ask in oracle.asks.values()
+            if ask.status == "approved" and not oracle.rules.quorum[ask.lane]
+        ]
         due.sort(key=lambda ask: row(ask).pk)
         clock = Who("system", CLOCK.ref)
         for ask in due:

@@ -49,16 +49,16 @@ def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter
 def _oracle(stage: Stage, clock: Clock) -> Oracle:
     """The world as the set-up left it: the one thing that the oracle is told by the tables."""
     oracle = Oracle(clock.now, STRICT, ())
-    for ref, role, by, at in RoleGrant.objects.values_list(
-        "person__ref", "role", "granted_by", "granted_at"
-    ):
+    for ref, role, by, at in RoleGrant.objects.values_list("person__ref", "role", "granted_by", "granted_at"):
         oracle.roles[ref, role] = EPOCH if by == "setup" else at
     oracle.people = {person.ref for person in stage.people.values()}
     for move in PointerMove.objects.order_by("key", "generation"):
         oracle.point(move.key, move.digest)
     oracle.policies[oracle.live["policy"][0]] = STRICT
     for row in Proposal.objects.all():
-        ask = Ask(row.ref, row.kind, row.key, "", row.target, row.base, row.proposed_by, frozenset(row.excluded))
+        ask = Ask(
+            row.ref, row.kind, row.key, "", row.target, row.base, row.proposed_by, frozenset(row.excluded)
+        )
         ask.status, ask.lane, ask.expires = row.status, row.lane, row.expires_at or EPOCH
         ask.verdicts = [
             Verdict(given.person.ref, given.verdict, given.created_at, given.expires_at, True)

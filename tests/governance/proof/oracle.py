@@ -234,7 +234,7 @@ class Oracle:
 
     def point(self, key: str, digest: str) -> None:
         """Move a pointer."""
-        old, generation = self.live.get(key, ("", -1))
+        _, generation = self.live.get(key, ("", -1))
         self.live[key] = digest, generation + 1
         self.former.setdefault(key, []).append(digest)
 

@@ -44,7 +44,16 @@ class Proposing(Acts):
         draft = actions.ProposalDraft(
             "promote", self.stage.tasks[slug], release, None, "Better", "It is better.", (starter,)
         )
-        ask = Ask("", "promote", key, slug, release.digest, oracle.live[key][0], by.ref, frozenset({by.ref, starter}))
+        ask = Ask(
+            "",
+            "promote",
+            key,
+            slug,
+            release.digest,
+            oracle.live[key][0],
+            by.ref,
+            frozenset({by.ref, starter}),
+        )
         return self._opening(ask, by, "proposal.open", lambda: actions.open_proposal(draft=draft, by=by))
 
     def _opening(self, ask: Ask, by: Actor, action: str, do: Do, *, ready: bool = False) -> Try:
@@ -68,7 +77,9 @@ class Proposing(Acts):
         by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR))
         target = sha256_hex(text.encode())
         self.oracle.policies[target] = rules
-        ask = Ask("", "policy", "policy", "", target, self.oracle.live["policy"][0], by.ref, frozenset({by.ref}))
+        ask = Ask(
+            "", "policy", "policy", "", target, self.oracle.live["policy"][0], by.ref, frozenset({by.ref})
+        )
         return self._opening(
             ask, by, "proposal.open", lambda: submit_policy(text=text, summary="", by=by), ready=True
         )

@@ -1,4 +1,4 @@
-"""Where the random acts happen: people of every role, two tasks, releases with a lineage, policies of several tempers."""
+"""Where the random acts happen: people of every role, two tasks, releases with a lineage, several policies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "oona": (),
     "olga": (OWNER,),
     "otto": (OPERATOR, OWNER),
-
 }
 _ONE, _TWO = {"harness": 1, "adapter": 2, "revert": 1}, {"evaluator": 2, "policy": 2, "roles": 2}
 QUORUM = {**_ONE, **_TWO, "harness_outside": 2, "break_glass": 2}
@@ -157,9 +156,7 @@ def _add_task(stage: Stage, slug: str) -> None:
     install_pointer(key=release_key(task), digest=seed.digest, reason="Seed.", by=SETUP)
 
 
-def build_release(
-    stage: Stage, slug: str, parts: tuple[int, int, str], parent: Release | None
-) -> Release:
+def build_release(stage: Stage, slug: str, parts: tuple[int, int, str], parent: Release | None) -> Release:
     """Register a release of (main, settings, adapter's name) and note what it was made from."""
     main, settings, name = parts
     task, tree = stage.tasks[slug], harness_tree(main, settings)

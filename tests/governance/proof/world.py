@@ -46,7 +46,7 @@ def picture(oracle: Oracle) -> dict[str, Any]:
             for ask in oracle.asks.values()
             for given in ask.verdicts
         ),
-        "roles": {grant: since != EPOCH and since or None for grant, since in oracle.roles.items()},
+        "roles": {grant: (since != EPOCH and since) or None for grant, since in oracle.roles.items()},
         "halts": {scope: list(asked) for scope, asked in oracle.halts.items()},
         "holds": {digest: (automatic, list(asked)) for digest, (automatic, asked) in oracle.holds.items()},
     }
@@ -59,7 +59,8 @@ def seen(oracle: Oracle) -> dict[str, Any]:
     grants = RoleGrant.objects.values_list("person__ref", "role", "granted_by", "granted_at")
     return {
         "pointers": {
-            key: (digest, at) for key, digest, at in Pointer.objects.values_list("key", "digest", "generation")
+            key: (digest, at)
+            for key, digest, at in Pointer.objects.values_list("key", "digest", "generation")
         },
         "proposals": {
             ref: (status, due, reverts, *([lane] if ref in laned else []))
@@ -120,7 +121,9 @@ class Watch:
 
     def _new_entries(self) -> list[dict[str, Any]]:
         rows = list(AuditEntry.objects.filter(seq__gte=self.size).order_by("seq"))
-        expect("the numbers of the log", [row.seq for row in rows], list(range(self.size, self.size + len(rows))))
+        expect(
+            "the numbers of the log", [row.seq for row in rows], list(range(self.size, self.size + len(rows)))
+        )
         self.size += len(rows)
         expect("the log's head", AuditHead.objects.values_list("size", flat=True).get(pk=1), self.size)
         entries = [row.entry() for row in rows]
