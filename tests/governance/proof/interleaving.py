@@ -1,10 +1,13 @@
 """Interleavings: each a world of its own, known by one whole number, gone when it ends.
 
-`python -m tests.governance.proof.interleaving` is no command: `manage.py bench core` runs them by the thousand.
+`manage.py bench core` runs them by the thousand, in processes of their own.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +22,7 @@ from governance.models import PointerMove, Proposal, RoleGrant
 from tests.governance.proof.clock import Clock
 from tests.governance.proof.deciding import Deciding
 from tests.governance.proof.oracle import EPOCH, Ask, Oracle, Verdict
-from tests.governance.proof.stage import STRICT, Stage
+from tests.governance.proof.stage import STRICT, Stage, make_stage
 from tests.governance.proof.world import Broken, expect
 
 ACTS = 30
@@ -80,3 +83,17 @@ def rolled_back(keys: Path) -> Iterator[None]:
     finally:
         if (keys / "away").exists():
             (keys / "away").rename(keys / KEY_FILE)
+
+
+def main(first: int, count: int) -> None:
+    """Interleavings `first`, `first` + 1, ... in this process's data home: one line of JSON each, or what broke."""
+    from deploy.prepare import prepare
+
+    prepare()
+    stage, keys = make_stage(), Path(os.environ["PAWL_HOME"]) / "keys"
+    for seed in range(first, first + count):
+        try:
+            print(json.dumps(interleave(stage, keys, seed)), flush=True)
+        except Broken as broken:
+            print(broken, flush=True)
+            sys.exit(1)
