@@ -1,4 +1,4 @@
-"""The trusted core under load: random histories by the thousand, and how long moves and the inbox take when it is full."""
+"""The trusted core under load: random histories by the thousand; moves and the inbox of an instance that is full."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.governance.proof.oracle import Actor
 from tests.governance.proof.stage import QUORUM, Stage, make_stage
 from tests.governance.proof.world import Broken
 
-COUNT = 120
+COUNT = 200
 SELDOM = {"pass_time", "signer", "account"}  # no acts of anybody
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -69,11 +69,17 @@ class Acts:
         auth = self.dice.choice(("session", "command", "session", "token"))
         return self.dice.choice(list(self.stage.people.values())).actor(auth)
 
-    def somebody(self, may: Callable[[Who], bool]) -> Actor:
-        """Mostly one who may, sometimes anybody."""
+    def somebody(self, may: Callable[[Who], bool], *roles: str) -> Actor:
+        """Mostly one who may, now and then one of the same role who may not or has not signed in, or anybody."""
         people = [person.actor("session") for person in self.stage.people.values()]
         able = [actor for actor in people if may(who(actor))]
-        return self.dice.choice(able) if able and self.dice.random() < 0.9 else self.anybody()
+        luck = self.dice.random()
+        if able and luck < 0.75:
+            return self.dice.choice(able)
+        held = self.oracle.roles.keys()
+        tempted = [by for by in people if by not in able and any((by.ref, role) in held for role in roles)]
+        tempted += [replace(by, auth="token") for by in able[:1]]
+        return self.dice.choice(tempted) if tempted and luck < 0.95 else self.anybody()
 
     def ask(self, *statuses: str) -> Ask | None:
         """One proposal in one of these statuses (any without), newer ones more often."""

@@ -18,6 +18,7 @@ from tests.governance.proof.proposing import Proposing
 from tests.governance.proof.stage import harness_tree
 
 VERDICTS = (*["approve"] * 8, "reject", "request_changes")
+WORKING = (REVIEWER, OPERATOR, OWNER)
 CLOCK_ACTS = ("expire", "take_back", "refresh", "promote_due")
 
 
@@ -96,7 +97,7 @@ class Deciding(Proposing):
         ask = self.ask("ready", "in_review") if self.dice.random() < 0.9 else self.ask()
         if ask is None:
             return None
-        by = self.somebody(lambda actor: self.oracle.may_review(actor, ask))
+        by = self.somebody(lambda actor: self.oracle.may_review(actor, ask), self.oracle.rules.role(ask.lane))
         verdict, proposal = self.dice.choice(VERDICTS), row(ask)
         shown = proposal.subject_digest if self.dice.random() < 0.95 else "0" * 64
         return Try(
@@ -116,7 +117,7 @@ class Deciding(Proposing):
             return None
         if self.dice.random() < 0.6 and self.oracle.counted(ask):
             self._cool(ask)
-        by = self.somebody(lambda actor: self.oracle.may_promote(actor, ask))
+        by = self.somebody(lambda actor: self.oracle.may_promote(actor, ask), OPERATOR, OWNER)
         return Try(
             "pointer.move",
             by,
@@ -142,7 +143,7 @@ class Deciding(Proposing):
         ask = self.dice.choice(due) if due else self.ask()
         if ask is None:
             return None
-        by = self.somebody(lambda actor: self.oracle.may_acknowledge(actor, ask))
+        by = self.somebody(lambda actor: self.oracle.may_acknowledge(actor, ask), REVIEWER)
 
         def then() -> None:
             ask.review_due, ask.reverts_at = False, None
@@ -160,7 +161,7 @@ class Deciding(Proposing):
         ask = self.ask(*OPEN, "changes_requested")
         if ask is None:
             return None
-        by = self.somebody(lambda actor: self.oracle.may_withdraw(actor, ask))
+        by = self.somebody(lambda actor: self.oracle.may_withdraw(actor, ask), OPERATOR, REVIEWER)
 
         def then() -> None:
             ask.status = "withdrawn"
@@ -182,7 +183,7 @@ class Deciding(Proposing):
             return None
         former = self.dice.random() < 0.9
         digest = self.dice.choice(self.oracle.former[key]) if former else self.any_digest()
-        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
+        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR), OPERATOR)
         return Try(
             "pointer.move",
             by,
@@ -199,7 +200,7 @@ class Deciding(Proposing):
     def lineage(self) -> Try:
         """Everything made from one digest taken back."""
         digest = self.any_digest()
-        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
+        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR), OPERATOR)
         ways = self.oracle.lineage(digest)
         possible = all(way is not None for _, way in ways) and (self.oracle.signer or not ways)
 
@@ -223,7 +224,7 @@ class Deciding(Proposing):
         live = [digest for digest, _ in self.oracle.live.values()]
         others = [ask.target for ask in self.oracle.asks.values()]
         digest = self.dice.choice((self.any_digest(), self.dice.choice(live), self.dice.choice(others)))
-        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
+        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR), OPERATOR)
         return Try(
             "hold",
             by,
@@ -243,7 +244,7 @@ class Deciding(Proposing):
         def may(actor: Who) -> bool:
             return digest in holds and actor.ref not in asked and self.oracle.may(actor, OPERATOR)
 
-        by = self.somebody(may)
+        by = self.somebody(may, OPERATOR)
 
         def then() -> None:
             asked.append(by.ref)
@@ -263,7 +264,7 @@ class Deciding(Proposing):
     def stop(self) -> Try:
         """One person stops something."""
         scope = self.dice.choice(("", "digits", "letters"))
-        by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR, OWNER))
+        by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR, OWNER), *WORKING)
         able = self.oracle.may(who(by), REVIEWER, OPERATOR, OWNER)
         return Try(
             "stop",
@@ -283,7 +284,7 @@ class Deciding(Proposing):
         def may(actor: Who) -> bool:
             return actor.ref not in halts.get(scope, [actor.ref]) and self.oracle.may(actor, OPERATOR, OWNER)
 
-        by = self.somebody(may)
+        by = self.somebody(may, OPERATOR, OWNER)
 
         def then() -> None:
             halts[scope].append(by.ref)

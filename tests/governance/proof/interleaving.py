@@ -25,7 +25,7 @@ from tests.governance.proof.oracle import EPOCH, Ask, Oracle, Verdict
 from tests.governance.proof.stage import STRICT, Stage, make_stage
 from tests.governance.proof.world import Broken, expect
 
-ACTS = 30
+ACTS = 20
 
 
 def interleave(stage: Stage, keys: Path, seed: int, acts: int = ACTS) -> Counter[str]:

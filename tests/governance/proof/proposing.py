@@ -108,7 +108,7 @@ class Proposing(Acts):
         held = set(self.oracle.roles)
         after = held ^ {(ref, role)}
         change = RoleChange(ref, role, "revoke" if (ref, role) in held else "grant")
-        by = self.somebody(lambda actor: self.oracle.may(actor, OWNER, OPERATOR))
+        by = self.somebody(lambda actor: self.oracle.may(actor, OWNER, OPERATOR), OWNER, OPERATOR)
         grants: dict[str, list[str]] = {}
         for person, each in sorted(after):
             grants.setdefault(person, []).append(each)
@@ -130,7 +130,7 @@ class Proposing(Acts):
         slug = self.slug()
         key = f"release:{slug}"
         release = self.known_release(slug)
-        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR))
+        by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR), OPERATOR)
         base = self.oracle.live[key][0]
         allowed = (
             self.oracle.may(who(by), OPERATOR) and not self.oracle.halted(slug) and release.digest != base
