@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.contrib.auth import get_user_model
 
@@ -24,7 +25,7 @@ from governance.pointers import evaluator_key, release_key
 from governance.roster import RoleChange
 from governance.submitting import submit_roles
 from tests.governance.cast import PASSWORD, REASON, Tree, evaluator_manifest, make_person
-from tests.governance.proof.clock import Clock
+from tests.governance.proof.clock import START, Clock
 from tests.governance.proof.oracle import OPERATOR, OWNER, REVIEWER, Build, Rules
 
 BINDING = {"base_model": "b" * 64, "tokenizer": "t" * 64, "runtime": "r" * 64}
@@ -104,19 +105,27 @@ class Stage:
 
 
 def make_stage() -> Stage:
-    """Set up an empty instance, ten days before the clock's start; the owners then make two more."""
+    """Set up an empty instance, ten days before the clock's start; later two more owners and two fresh roles."""
     clock = Clock()
     clock.forward(days=-10)
     with clock.rules():
         stage = _set_up()
-        more = [RoleChange(stage.people[name].ref, OWNER, "grant") for name in ("oona", "omar")]
-        roster = submit_roles(changes=more, summary="More owners.", by=stage.people["orla"].actor("command"))
-        for name in ("olga", "otto"):
-            digest, by = roster.subject_digest, stage.people[name].actor("session")
-            review(proposal=roster, verdict="approve", reason=REASON, subject_digest=digest, by=by)
-        clock.forward(days=2)
-        promote(proposal=roster, reason=REASON, by=stage.people["orla"].actor("session"))
+        _give(stage, clock, {"oona": OWNER, "omar": OWNER})
+        clock.now = START - timedelta(hours=26)
+        _give(stage, clock, {"newcomer": OPERATOR, "ada": REVIEWER})
     return stage
+
+
+def _give(stage: Stage, clock: Clock, roles: dict[str, str]) -> None:
+    """Roles given as they are later: by a roster that two owners approve, 25 hours after it was proposed."""
+    by = stage.people["orla"].actor("session")
+    changes = [RoleChange(stage.people[name].ref, role, "grant") for name, role in roles.items()]
+    roster = submit_roles(changes=changes, summary="More.", by=by)
+    for name in ("olga", "otto"):
+        digest, owner = roster.subject_digest, stage.people[name].actor("session")
+        review(proposal=roster, verdict="approve", reason=REASON, subject_digest=digest, by=owner)
+    clock.forward(hours=25)
+    promote(proposal=roster, reason=REASON, by=by)
 
 
 def _set_up() -> Stage:
