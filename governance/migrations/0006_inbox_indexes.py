@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('governance', '0003_people_and_stops'),
+        ('governance', '0005_desk_and_signin'),
     ]
 
     operations = [

@@ -118,6 +118,8 @@ class Deciding(Proposing):
         if self.dice.random() < 0.6 and self.oracle.counted(ask):
             self._cool(ask)
         by = self.somebody(lambda actor: self.oracle.may_promote(actor, ask), OPERATOR, OWNER)
+        if self.dice.random() < 0.15:
+            by = CLOCK
         return Try(
             "pointer.move",
             by,

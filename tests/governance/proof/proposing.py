@@ -8,7 +8,7 @@ from governance.digests import json_digest, sha256_hex
 from governance.models import Proposal, Release
 from governance.roster import RoleChange, manifest_of
 from governance.submitting import EvaluatorChange, submit_evaluator, submit_policy, submit_roles
-from tests.governance.cast import evaluator_manifest
+from tests.governance.cast import RESCORED, evaluator_manifest
 from tests.governance.proof.acts import Acts, Do, Try, who
 from tests.governance.proof.oracle import OPERATOR, OWNER, REVIEWER, Ask
 from tests.governance.proof.stage import POLICIES, STRICT, build_release, evaluator_code, policy_text
@@ -23,6 +23,11 @@ class Proposing(Acts):
     def known_release(self, slug: str) -> Release:
         """Any release of this task."""
         digests = [digest for digest, build in self.oracle.builds.items() if build.task == slug]
+        held = [
+            digest for digest in digests if self.oracle.builds[digest].ancestry & self.oracle.holds.keys()
+        ]
+        if held and self.dice.random() < 0.5:
+            digests = held
         return Release.objects.get(digest=self.dice.choice(digests))
 
     def propose(self) -> Try:
@@ -91,7 +96,7 @@ class Proposing(Acts):
         manifest = evaluator_manifest(code)
         by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR))
         base = self.oracle.live[key][0]
-        change = EvaluatorChange(manifest, evaluator_code(0), code)
+        change = EvaluatorChange(manifest, evaluator_code(0), code, RESCORED)
         ask = Ask("", "evaluator", key, slug, json_digest(manifest), base, by.ref, frozenset({by.ref}))
         return self._opening(
             ask,
