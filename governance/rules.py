@@ -123,14 +123,14 @@ def check_may_install(by: Actor) -> None:
         check_role(by, {OPERATOR})
 
 
-def check_may_propose(kind: str, by: Actor) -> None:
-    """Raises NotAllowed for a person without a working role; agents and the loop may propose anything but roles.
+def check_may_propose_roles(by: Actor) -> Person:
+    """Raises NotAllowed unless an owner or an operator acts."""
+    return check_role(by, {OWNER, OPERATOR})
 
-    A change of roles is proposed by an owner or an operator.
-    """
-    if kind == Proposal.Kind.ROLES:
-        check_role(by, {OWNER, OPERATOR})
-    elif by.kind == "human":
+
+def check_may_propose(by: Actor) -> None:
+    """Raises NotAllowed for a person without a working role; agents and the loop may propose (but no roles)."""
+    if by.kind == "human":
         check_role(by, {REVIEWER, OPERATOR, OWNER})
 
 

@@ -99,7 +99,7 @@ def tables() -> dict[str, Any]:
         RoleGrant,
     )
 
-    wanted = {
+    wanted: dict[Any, tuple[str, ...]] = {
         Pointer: ("key", "digest", "generation"),
         PointerMove: ("key", "digest", "generation", "kind"),
         Proposal: ("kind", "target", "base", "status", "status_reason", "review_due"),

@@ -171,7 +171,7 @@ def test_two_people_who_ask_to_resume_at_once_resume(world: World) -> None:
     stop(scope="", reason=REASON, by=world.cast.act("rita"))
     assert together(
         *[
-            lambda name=name: resume(scope="", reason=REASON, by=world.cast.act(name))  # type: ignore[misc]
+            lambda name=name: resume(scope="", reason=REASON, by=world.cast.act(name))
             for name in ("operator", "olga")
         ]
     ) == [None, None]
@@ -184,7 +184,7 @@ def test_a_third_person_who_asks_to_resume_is_told_that_it_is_over(world: World)
     refused = one_refusal(
         together(
             *[
-                lambda name=name: resume(scope="", reason=REASON, by=world.cast.act(name))  # type: ignore[misc]
+                lambda name=name: resume(scope="", reason=REASON, by=world.cast.act(name))
                 for name in ("operator", "olga", "otto")
             ]
         )
@@ -221,7 +221,7 @@ def test_of_two_rosters_approved_on_the_same_roster_one_comes_into_force(
         refused = one_refusal(
             together(
                 *[
-                    lambda each=each: promote(proposal=each, reason=REASON, by=world.cast.act("operator"))  # type: ignore[misc]
+                    lambda each=each: promote(proposal=each, reason=REASON, by=world.cast.act("operator"))
                     for each in both
                 ]
             )
@@ -237,7 +237,7 @@ def test_of_two_reverts_at_once_the_second_is_told_that_it_is_live_already(world
     refused = one_refusal(
         together(
             *[
-                lambda name=name: revert(  # type: ignore[misc]
+                lambda name=name: revert(
                     key="release:digits", to_digest=world.seed.digest, reason=REASON, by=world.cast.act(name)
                 )
                 for name in ("operator", "otto")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
@@ -36,8 +36,7 @@ def add_proposals(world: World, count: int) -> None:
         )
 
 
-def _proposal(world: World, number: int, now: object) -> Proposal:
-    assert hasattr(now, "isoformat")
+def _proposal(world: World, number: int, now: datetime) -> Proposal:
     waits = number % OPEN_EVERY == 0
     return Proposal(
         ref=f"crowd-{number}",
@@ -53,9 +52,9 @@ def _proposal(world: World, number: int, now: object) -> Proposal:
         subject={"kind": "promote"},
         subject_digest="1" * 64,
         proposed_by="loop",
-        created_at=now - timedelta(minutes=number),  # type: ignore[operator]
-        changed_at=now - timedelta(minutes=number),  # type: ignore[operator]
-        expires_at=now + timedelta(days=9),  # type: ignore[operator]
+        created_at=now - timedelta(minutes=number),
+        changed_at=now - timedelta(minutes=number),
+        expires_at=now + timedelta(days=9),
     )
 
 
