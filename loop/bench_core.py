@@ -21,7 +21,7 @@ from django.urls import reverse
 from deploy.home import REPO
 
 MOVE_MS, INBOX_MS = 200.0, 100.0
-SHARE = 250  # interleavings a process
+SHARE = 50  # interleavings a process
 Say = Callable[[str], None]
 
 
