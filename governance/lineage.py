@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.models import QuerySet
+
 from governance.errors import NotAllowed
 from governance.models import Hold, Pointer, PointerMove, Release, Task, Version
 from governance.pointers import live_release, release_key
@@ -19,6 +21,16 @@ def ancestry(release: Release) -> set[str]:
             found.update(_versions(version))
         line = line.parent
     return found
+
+
+def held_with(release: Release | None, version: Version | None) -> set[str]:
+    """The digests whose hold stops this release, or this evaluator, policy or roster.
+
+    What replaces a bad evaluator or policy is not stopped by the hold of its forerunner; a release is.
+    """
+    if release is not None:
+        return ancestry(release)
+    return {version.digest} if version is not None else set()
 
 
 def _versions(version: Version | None) -> Iterator[str]:
@@ -51,23 +63,28 @@ def derived_from(task: Task, digest: str) -> list[Release]:
 
 
 def newest_without(task: Task, digest: str) -> Release | None:
-    """The release that was live last and was not made from this digest; None when there never was one."""
+    """The release that was live last, was not made from this digest and that nobody holds; None without one."""
     moves = PointerMove.objects.filter(key=release_key(task)).order_by("-generation")
     for former in moves.values_list("digest", flat=True):
         release = Release.objects.get(digest=former)
-        if digest not in ancestry(release):
+        if digest not in ancestry(release) and not _holds(release, None, but_for_reverts=True).exists():
             return release
     return None
 
 
-def check_not_held(release: Release, *, but_for_reverts: bool = False) -> None:
-    """Raises NotAllowed while the release, or something it was made from, is held (but for what a revert held)."""
-    holds = Hold.objects.filter(digest__in=ancestry(release), lifted_at__isnull=True)
-    if but_for_reverts:
-        holds = holds.filter(automatic=False)
-    hold = holds.order_by("held_at").first()
+def _holds(release: Release | None, version: Version | None, *, but_for_reverts: bool) -> QuerySet[Hold]:
+    holds = Hold.objects.filter(digest__in=held_with(release, version), lifted_at__isnull=True)
+    return holds.filter(automatic=False) if but_for_reverts else holds
+
+
+def check_not_held(
+    release: Release | None, version: Version | None = None, *, but_for_reverts: bool = False
+) -> None:
+    """Raises NotAllowed while what would go live, or what it was made from, is held (but for what a revert held)."""
+    hold = _holds(release, version, but_for_reverts=but_for_reverts).order_by("held_at").first()
     if hold is not None:
-        whose = "It" if hold.digest == release.digest else f"It was made from {hold.digest[:12]}, which"
+        itself = release is None or hold.digest == release.digest
+        whose = "It" if itself else f"It was made from {hold.digest[:12]}, which"
         raise NotAllowed(
             f"{whose} is held since {hold.held_at:%Y-%m-%d} ({hold.reason}); two people can lift that: "
             f"manage.py hold --lift {hold.digest[:12]}."

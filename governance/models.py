@@ -251,7 +251,11 @@ class Proposal(Governed):
     expires_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["status", "-created_at"])]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["status", "-created_at"]),
+            models.Index(fields=["-changed_at"], name="proposal_newest_change"),
+            models.Index(fields=["review_due", "created_at"], name="proposal_review_due"),
+        ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="proposal_status_known"),
             models.CheckConstraint(

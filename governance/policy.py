@@ -154,6 +154,20 @@ def parse_policy(text: str) -> Policy:
     )
 
 
+def check_ways_out(policy: Policy) -> None:
+    """Raises BadInput for a lane in which nothing could ever be decided, so that nobody is locked in by a policy."""
+    for lane in policy.lanes.values():
+        if lane.cooling_off and lane.approvals == 0:
+            raise BadInput(
+                f"Lane {lane.name!r} asks for no approval, so there is nothing after which it cools off."
+            )
+        if lane.cooling_off >= min(policy.approvals_expire, policy.proposals_expire):
+            raise BadInput(
+                f"Lane {lane.name!r} cools off for as long as an approval or a proposal lasts, or longer: nothing "
+                "in it could ever be decided."
+            )
+
+
 def policy_text(version: Version) -> str:
     """The TOML text of a policy version. Raises BadInput when the row carries none."""
     text = version.manifest.get("toml")

@@ -129,7 +129,7 @@ def check_may_propose_roles(by: Actor) -> Person:
 
 
 def check_may_propose(by: Actor) -> None:
-    """Raises NotAllowed for a person without a working role; agents and the loop may always propose."""
+    """Raises NotAllowed for a person without a working role; agents and the loop may propose (but no roles)."""
     if by.kind == "human":
         check_role(by, {REVIEWER, OPERATOR, OWNER})
 
@@ -141,9 +141,9 @@ def check_is_verifier(by: Actor) -> None:
 
 
 def check_is_clock(by: Actor) -> None:
-    """Raises NotAllowed unless the service itself acts, as time passes."""
-    if by.kind != "system":
-        raise NotAllowed("Upkeep is an act of the service itself.")
+    """Raises NotAllowed unless the clock acts: what time brings about is nobody's wish, nor the loop's."""
+    if by != CLOCK:
+        raise NotAllowed(f"Upkeep is an act of the clock alone; {by.kind} {by.ref!r} cannot.")
 
 
 def check_may_read_log(by: Actor) -> Person:
@@ -217,7 +217,7 @@ def check_quorum(proposal: Proposal, rules: Standing) -> list[Review]:
 
 def check_cooled_off(approvals: list[Review], rules: Standing) -> None:
     """Raises NotAllowed until the lane's cooling-off time has passed since the quorum was reached."""
-    if not rules.lane.cooling_off:
+    if not (rules.lane.cooling_off and rules.lane.approvals):
         return
     until = approvals[rules.lane.approvals - 1].created_at + rules.lane.cooling_off
     if rules.now < until:
@@ -274,12 +274,17 @@ def check_may_acknowledge(proposal: Proposal, by: Actor) -> Person:
 
 
 def check_may_withdraw(proposal: Proposal, by: Actor) -> None:
-    """Raises NotAllowed unless its proposer, its campaign's starter or an operator acts."""
+    """Raises NotAllowed unless its proposer, its campaign's starter or an operator acts.
+
+    Those whom a change of roles concerns are excluded from deciding about it, and cannot undo it either.
+    """
     check_may_move(proposal.status, Status.WITHDRAWN)
     if by.kind != "human" and by.ref == proposal.proposed_by:
         return
     person = check_signed_in(by)
-    if person.ref not in proposal.excluded and OPERATOR not in roles_of(person):
+    roles = proposal.kind == Proposal.Kind.ROLES
+    own = person.ref == proposal.proposed_by if roles else person.ref in proposal.excluded
+    if not own and OPERATOR not in roles_of(person):
         raise NotAllowed("Only whoever proposed this, or an operator, may withdraw it.")
 
 

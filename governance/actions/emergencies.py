@@ -35,6 +35,8 @@ def break_glass(*, release: Release, reason: str, by: Actor) -> Proposal:
     policy, _ = policy_in_force()
     text = check_reason(reason, policy.break_glass.min_reason)
     key, base = release_key(task), current_digest(release_key(task))
+    if not base:
+        raise BadInput(f"Nothing is live on {task.slug} that this could replace; install the first release.")
     if release.digest == base:
         raise BadInput(f"{release.digest[:12]} is live already.")
     hours = policy.break_glass.lasts.total_seconds() / 3600

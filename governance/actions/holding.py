@@ -10,7 +10,7 @@ from governance.actions.base import act, check_reason, move, note
 from governance.actors import Actor
 from governance.audit.log import Facts, record
 from governance.errors import BadInput, Stale
-from governance.lineage import ancestry
+from governance.lineage import held_with
 from governance.models import Hold, Proposal, Release, Version
 from governance.policy import policy_facts, policy_in_force
 from governance.rules import check_may_lift, check_may_revert
@@ -21,7 +21,7 @@ PEOPLE_TO_LIFT: Final = 2
 
 @act("hold", durable=True)
 def hold(*, digest: str, reason: str, by: Actor) -> Hold:
-    """Keep a release or version, and everything made from it, from going live; open proposals of it are quarantined.
+    """Keep a release or version, and every release made from it, from going live; open proposals of it are quarantined.
 
     Raises BadInput for an unknown digest or one that is held already, NotAllowed unless an operator acts.
     """
@@ -61,10 +61,16 @@ def place_hold(digest: str, reason: str, by: Actor, *, automatic: bool = False) 
     held = Hold.objects.create(digest=digest, reason=reason, held_by=by.ref, automatic=automatic)
     cause = note_hold("hold", held, reason, by, {"automatic": automatic})
     for proposal in Proposal.objects.select_for_update(of=("self",)).filter(status__in=OPEN).order_by("pk"):
-        if proposal.release is not None and digest in ancestry(proposal.release):
+        if digest in held_with(proposal.release, proposal.version):
             move(proposal, Status.QUARANTINED, status_reason=f"Held: {reason}")
             note(by, "proposal.quarantined", proposal, reason=reason, cause=cause)
     return held
+
+
+def keep_held(digest: str, reason: str, by: Actor, *, automatic: bool = False) -> None:
+    """Hold a digest as a part of the act that asks for it, unless it is held already."""
+    if not Hold.objects.filter(digest=digest, lifted_at__isnull=True).exists():
+        place_hold(digest, reason, by, automatic=automatic)
 
 
 def note_hold(action: str, held: Hold, reason: str, by: Actor, detail: dict[str, Any]) -> str:

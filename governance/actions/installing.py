@@ -16,7 +16,7 @@ from governance.digests import files_digest, json_digest, sha256_hex
 from governance.errors import BadInput
 from governance.models import Pointer, PointerMove, Release, Task, Version
 from governance.pointers import POLICY_KEY, kind_of, task_of
-from governance.policy import bundled_text, parse_policy, policy_facts
+from governance.policy import bundled_text, check_ways_out, parse_policy, policy_facts
 from governance.rules import check_may_install
 from governance.subjects import check_binding, release_digest
 
@@ -184,6 +184,7 @@ def install_policy(*, by: Actor) -> Pointer:
 def policy_manifest(text: str) -> dict[str, str]:
     """The manifest of a policy version. Raises BadInput for a policy that cannot be used."""
     policy = parse_policy(text)
+    check_ways_out(policy)
     return {"toml": text, "name": policy.name, "version": policy.version}
 
 

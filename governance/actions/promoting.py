@@ -32,8 +32,7 @@ def promote(*, proposal: Proposal, reason: str, by: Actor) -> PointerMove:
     proposal = locked(proposal)
     approvals = check_may_promote(proposal, by)
     check_subject(proposal)
-    if proposal.release is not None:
-        check_not_held(proposal.release)
+    check_not_held(proposal.release, proposal.version)
     text = check_reason(reason, standing(proposal).policy.min_reason)
     check_against_log(proposal, approvals)
     check_signer()

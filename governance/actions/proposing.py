@@ -32,6 +32,7 @@ from governance.policy import Envelope, Policy, policy_in_force
 from governance.rules import (
     check_is_verifier,
     check_may_propose,
+    check_may_propose_roles,
     check_may_withdraw,
     check_not_stopped,
     words,
@@ -73,10 +74,9 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     The same target proposed again over the same base, while the first is still open, returns the first.
     Raises BadInput for a draft that does not fit or changes nothing, NotAllowed for people without a role.
     """
-    check_may_propose(by)
+    (check_may_propose_roles if draft.kind == Proposal.Kind.ROLES else check_may_propose)(by)
     check_not_stopped(draft.task.slug if draft.task else "")
-    if draft.release is not None:
-        check_not_held(draft.release)
+    check_not_held(draft.release, draft.version)
     key, target = _destination(draft)
     base = current_digest(key)
     if target == base:

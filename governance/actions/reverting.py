@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from governance.actions.base import act, check_reason, move
-from governance.actions.holding import note_hold, place_hold
+from governance.actions.holding import keep_held, note_hold
 from governance.actions.moves import carry_out, check_signer
 from governance.actions.promoting import make_others_stale, move_of, retire
 from governance.actors import Actor
@@ -48,7 +48,7 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
     target = Release.objects.get(digest=to_digest)
     check_not_held(target, but_for_reverts=True)
     _lift_for(to_digest, text, by)
-    place_hold(base, text, by, automatic=True)
+    keep_held(base, text, by, automatic=True)
     return carry_out_revert(revert_proposal(task, to_digest, text, by), text, by)
 
 
@@ -56,22 +56,26 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
 def revert_lineage(*, digest: str, reason: str, by: Actor) -> list[Proposal]:
     """Hold a digest and, in every task whose live release was made from it, go back to the newest one that was not.
 
-    All of it or nothing. Raises BadInput when a task never had another live release, NotAllowed unless an operator
-    acts.
+    A release that people hold is no way back. All of it or nothing. Raises BadInput when a task never had another live
+    release, NotAllowed unless an operator acts.
     """
     check_may_revert(by)
     text = check_reason(reason, policy_in_force()[0].min_reason)
-    place_hold(digest, text, by)
-    return [
-        carry_out_revert(revert_proposal(task, _way_back(task, digest).digest, text, by), text, by)
-        for task, _ in live_descendants(digest)
-    ]
+    keep_held(digest, text, by)
+    done = []
+    for task, _ in live_descendants(digest):
+        target = _way_back(task, digest).digest
+        _lift_for(target, text, by)
+        done.append(carry_out_revert(revert_proposal(task, target, text, by), text, by))
+    return done
 
 
 def _way_back(task: Task, digest: str) -> Release:
     found = newest_without(task, digest)
     if found is None:
-        raise BadInput(f"Every release that was ever live on {task.slug} was made from {digest[:12]}.")
+        raise BadInput(
+            f"Every release that was ever live on {task.slug} was made from {digest[:12]}, or people hold it."
+        )
     return found
 
 

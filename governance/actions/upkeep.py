@@ -32,19 +32,19 @@ def expire_due(*, now: datetime, by: Actor = CLOCK) -> list[Proposal]:
 def promote_due(*, by: Actor = CLOCK) -> list[Proposal]:
     """Promote what the policy in force lets go live without a person; each is an act of its own.
 
-    Raises what `promote` raises: without a signer nothing goes live by itself either.
+    What one of them made stale is left alone. Raises what `promote` raises: without a signer nothing goes live by
+    itself either.
     """
     check_is_clock(by)
-    approved = list(Proposal.objects.filter(status=Status.APPROVED).order_by("pk"))
-    if not approved:
-        return []
-    policy, _ = policy_in_force()
-    due = [proposal for proposal in approved if policy.lane(proposal.lane).approvals == 0]
-    for proposal in due:
-        promote(
-            proposal=proposal, reason=f"Policy {policy.name} {policy.version} asks for no approval.", by=by
-        )
-    return due
+    promoted = []
+    for proposal in Proposal.objects.filter(status=Status.APPROVED).order_by("pk"):
+        policy, _ = policy_in_force()
+        proposal.refresh_from_db()
+        if proposal.status == Status.APPROVED and policy.lane(proposal.lane).approvals == 0:
+            reason = f"Policy {policy.name} {policy.version} asks for no approval."
+            promote(proposal=proposal, reason=reason, by=by)
+            promoted.append(proposal)
+    return promoted
 
 
 @act("proposal.refresh_stale")

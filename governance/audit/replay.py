@@ -106,7 +106,7 @@ class Replay:
 
     def _counting(self, ref: str, now: datetime) -> frozenset[str]:
         """The roles by which a person may decide: from the set-up, or held for as long as the policy asks."""
-        waits = timedelta(seconds=self._policy.get("roles_count_after_s", 0))
+        waits = timedelta(seconds=self._policy.get("roles_count_after_s", 0) - SLACK_S)
         return frozenset(
             role
             for (who, role), since in self._roles.items()
@@ -243,7 +243,7 @@ class Replay:
         if subject["task"]:
             evaluator = self._live(f"evaluator:{subject['task']}")
             _expect("the evaluator that was approved under", subject["evaluator"], evaluator)
-        if self._policy["lanes"][detail["lane"]]["quorum"] > 0:
+        if entry["actor"]["kind"] == "human" or self._policy["lanes"][detail["lane"]]["quorum"] > 0:
             self._check_person(entry, self._policy["promoters"])
         self._check_reason(entry)
         _check_before("the proposal", ready["detail"]["expires_at"], entry)

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from governance.actions import acknowledge, break_glass, promote, revert_due
+from governance.actions import acknowledge, break_glass, hold, install_task, promote, revert_due
+from governance.actors import SETUP
 from governance.audit.replay import replay
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Proposal
@@ -82,3 +83,20 @@ def test_an_emergency_needs_an_operator_a_long_reason_and_another_release(world:
         break_glass(release=release, reason=REASON, by=world.cast.act("operator"))
     with pytest.raises(BadInput, match="is live already"):
         break_glass(release=world.seed, reason=WHY, by=world.cast.act("operator"))
+
+
+def test_an_emergency_is_no_way_to_install_the_first_release(world: World) -> None:
+    other = install_task(spec={"id": "other"}, spec_digest="0" * 64, by=SETUP)
+    with pytest.raises(BadInput, match="Nothing is live on other that this could replace"):
+        break_glass(release=make_release(other, BOLDER), reason=WHY, by=world.cast.act("operator"))
+
+
+def test_an_emergency_does_not_bring_back_what_people_hold(world: World) -> None:
+    release = make_release(world.task, BOLDER)
+    hold(digest=release.digest, reason=REASON, by=world.cast.act("operator"))
+    proposal = break_glass(release=release, reason=WHY, by=world.cast.act("operator"))
+    for name in ("rita", "otto"):
+        say(world, name, proposal)
+    with pytest.raises(NotAllowed, match="It is held since"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    assert live_release(world.task) == world.seed

@@ -12,7 +12,9 @@ from governance.errors import BadInput, NotAllowed
 from governance.lineage import ancestry, live_descendants
 from governance.models import AuditEntry, Hold, Release
 from governance.pointers import live_release, release_key
+from governance.policy import bundled_text
 from governance.roles import OPERATOR
+from governance.submitting import submit_policy
 from tests.governance.cast import (
     BOLDER,
     REASON,
@@ -119,3 +121,38 @@ def test_unknown_digests_held_ones_and_free_ones_are_named(world: World) -> None
         hold(digest=world.seed.digest, reason=REASON, by=world.cast.act("rita"))
     assert live_release(world.task).digest == world.seed.digest
     assert release_key(world.task) == "release:digits"
+
+
+def test_a_held_release_that_is_live_can_be_taken_back(world: World) -> None:
+    proposal = promoted(world)
+    by = world.cast.act("operator")
+    hold(digest=proposal.target, reason=REASON, by=by)
+    revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=by)
+    assert live_release(world.task) == world.seed
+    assert not Hold.objects.get(digest=proposal.target).automatic
+
+
+def test_everything_made_from_a_held_version_can_be_taken_back_but_not_to_what_people_hold(
+    world: World,
+) -> None:
+    proposal = promoted(world)
+    assert proposal.release is not None
+    by, bad = world.cast.act("operator"), proposal.release.harness.digest
+    for digest in (bad, world.seed.digest):
+        hold(digest=digest, reason=REASON, by=by)
+    with pytest.raises(BadInput, match="or people hold it"):
+        revert_lineage(digest=bad, reason=REASON, by=by)
+    for name in ("operator", "otto"):
+        lift_hold(digest=world.seed.digest, reason=REASON, by=world.cast.act(name))
+    revert_lineage(digest=bad, reason=REASON, by=by)
+    assert live_release(world.task) == world.seed
+
+
+def test_a_held_policy_is_neither_proposed_nor_decided(world: World) -> None:
+    text = bundled_text().replace('version = "3"', 'version = "4"')
+    proposal = submit_policy(text=text, summary="Later.", by=world.cast.act("olga"))
+    hold(digest=proposal.target, reason=REASON, by=world.cast.act("operator"))
+    proposal.refresh_from_db()
+    assert proposal.status == "quarantined"
+    with pytest.raises(NotAllowed, match="It is held since"):
+        submit_policy(text=text, summary="Again.", by=world.cast.act("olga"))

@@ -19,6 +19,7 @@ from governance.actions import (
     promote,
     register_version,
     revoke_role,
+    withdraw,
 )
 from governance.actions.people import apply_roster
 from governance.actors import LOOP, SETUP
@@ -199,3 +200,20 @@ def test_only_the_set_up_and_operators_install_tasks(world: World) -> None:
             install_task(spec={"id": "other"}, spec_digest="0" * 64, by=by)
     task = install_task(spec={"id": "other"}, spec_digest="0" * 64, by=world.cast.act("operator"))
     assert task.installed_by == world.cast.operator.ref
+
+
+def test_nobody_withdraws_the_proposal_that_takes_their_role(world: World) -> None:
+    change = RoleChange(world.cast.rita.ref, REVIEWER, "revoke")
+    proposal = submit_roles(changes=[change], summary="Left.", by=world.cast.act("olga"))
+    with pytest.raises(NotAllowed, match="Only whoever proposed this, or an operator"):
+        withdraw(proposal=proposal, reason=REASON, by=world.cast.act("rita"))
+    withdraw(proposal=proposal, reason=REASON, by=world.cast.act("olga"))
+
+
+def test_a_refused_proposal_of_roles_is_in_the_log_and_agents_make_none(world: World) -> None:
+    change = RoleChange(world.cast.ada.ref, VIEWER, "grant")
+    for by in (world.cast.act("rita"), LOOP):
+        with pytest.raises(NotAllowed):
+            submit_roles(changes=[change], summary="Asked.", by=by)
+        entry = AuditEntry.objects.latest("seq")
+        assert (entry.action, entry.outcome, entry.actor) == ("proposal.open", "denied", by.ref)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from governance.actions import policy_manifest
 from governance.errors import BadInput
 from governance.models import Pointer, Version
 from governance.policy import bundled_text, parse_policy, policy_in_force
@@ -120,3 +121,24 @@ def test_a_policy_from_before_the_later_lanes_is_read_with_their_floors() -> Non
     assert (policy.lane("roles").approvals, policy.lane("roles").role) == (2, "evaluator owner")
     assert policy.lane("break_glass").approvals == 2
     assert policy == parse_policy(STRICT)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "sentence"),
+    [
+        ("expire_hours = 72", "expire_hours = 24", "nothing in it could ever be decided"),
+        ("proposal_expire_hours = 336", "proposal_expire_hours = 20", "nothing in it could ever be decided"),
+        ("[lanes.harness]\n", "[lanes.harness]\ncooling_off_hours = 1\n", ""),
+    ],
+)
+def test_a_policy_that_locks_people_in_is_not_registered(was: str, becomes: str, sentence: str) -> None:
+    text = re.sub(r" +#.*", "", STRICT).replace(was, becomes, 1)
+    assert parse_policy(text).name == "strict"  # one that is in force stays readable
+    if sentence:
+        with pytest.raises(BadInput, match=sentence):
+            policy_manifest(text)
+    else:
+        assert policy_manifest(text)["name"] == "strict"
+        automatic = text.replace("approvals = 1", "approvals = 0", 1)
+        with pytest.raises(BadInput, match="there is nothing after which it cools off"):
+            policy_manifest(automatic)

@@ -97,8 +97,8 @@ def test_the_loop_goes_at_the_reviewers_pace(service: Service) -> None:
 
 def waiting(service: Service, count: int) -> None:
     """So many proposals that nobody has decided about."""
-    Proposal.objects.bulk_create(
-        Proposal(
+    for number in range(count):
+        Proposal.objects.create(
             ref=f"waiting-{number}",
             kind="promote",
             status="ready",
@@ -110,5 +110,3 @@ def waiting(service: Service, count: int) -> None:
             subject_digest="0" * 64,
             proposed_by="loop",
         )
-        for number in range(count)
-    )

@@ -16,8 +16,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
+from loop import bench_core, bench_gateway
 from loop import bench_gate_report as gate_report
-from loop import bench_gateway
 from loop.bench_gate import bench_gate
 from loop.bench_governance import bench_governance
 from loop.bench_levers import as_table, bench_levers
@@ -84,6 +84,14 @@ def _governance(options: dict[str, Any]) -> Found:
     return Found([asdict(figure) for figure in figures], "\n".join(map(str, figures)), " ".join(broken))
 
 
+def _core(options: dict[str, Any]) -> Found:
+    speed = bench_core.moves_and_inbox(
+        bench_core.Size(options["proposals"], options["log"], options["moves"]), _say
+    )
+    found = {**bench_core.interleavings(options["start"], options["interleavings"], _say), "speed": speed}
+    return Found(found, bench_core.as_text(found), " ".join(bench_core.failures(found)))
+
+
 BENCHES: Mapping[str, Bench] = {
     "levers": Bench(
         "hidden accuracy of each lever over seeds", _levers, {"seeds": (3, "how many campaigns")}
@@ -94,6 +102,17 @@ BENCHES: Mapping[str, Bench] = {
     ),
     "governance": Bench(
         "what the log costs, against its bounds", _governance, {"entries": (100_000, "entries")}
+    ),
+    "core": Bench(
+        "random histories of the trusted core against an oracle; moves and the inbox when it is full",
+        _core,
+        {
+            "interleavings": (10_000, "random histories"),
+            "start": (0, "number of the first one"),
+            "proposals": (100_000, "proposals in the inbox's database"),
+            "log": (1_000_000, "entries of its log"),
+            "moves": (9, "promotions and reverts measured"),
+        },
     ),
     "gate": Bench(
         "simulated campaigns without gain, and power",

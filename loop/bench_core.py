@@ -1,0 +1,153 @@
+"""The trusted core under load: random histories by the thousand; moves and the inbox of an instance that is full."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from django.test import Client
+from django.urls import reverse
+
+from deploy.home import REPO
+
+MOVE_MS, INBOX_MS = 200.0, 100.0
+SHARE = 50  # interleavings a process
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How full the instance is made, and how many moves are measured."""
+
+    proposals: int
+    entries: int
+    moves: int
+
+
+def interleavings(first: int, count: int, say: Say) -> dict[str, Any]:
+    """Random histories `first`, `first` + 1, ... against the oracle of the tests, on every processor.
+
+    {"interleavings": how many held, "acts": {what: how often}, "broken": the first history that broke a guard, or ""}.
+    """
+    shares = [(start, min(SHARE, first + count - start)) for start in range(first, first + count, SHARE)]
+    acts: Counter[str] = Counter()
+    held, broken = 0, ""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for tallies, problem in pool.map(lambda share: _share(*share), shares):
+            held += len(tallies)
+            for tally in tallies:
+                acts.update(tally)
+            broken = broken or problem
+            say(f"{held} of {count} interleavings, {sum(acts.values())} acts")
+    return {"interleavings": held, "acts": dict(sorted(acts.items())), "broken": broken}
+
+
+def _share(first: int, count: int) -> tuple[list[dict[str, int]], str]:
+    """The tallies of one process's histories, and what it said of the one that broke, if one did."""
+    with TemporaryDirectory(prefix="pawl-core-") as home:
+        environment = {**os.environ, "PAWL_HOME": home, "DJANGO_SETTINGS_MODULE": "deploy.settings"}
+        environment.pop("DATABASE_URL", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.governance.proof", str(first), str(count)],
+            cwd=REPO,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    lines = done.stdout.splitlines()
+    tallies = [json.loads(line) for line in lines if line.startswith("{")]
+    if done.returncode == 0:
+        return tallies, ""
+    return tallies, "\n".join(lines[len(tallies) :]) or done.stderr[-2000:]
+
+
+def moves_and_inbox(size: Size, say: Say) -> dict[str, float]:
+    """Medians in milliseconds of promote, revert and the inbox, in an instance as full as `size` says."""
+    from tests.governance.cast import make_world
+    from tests.governance.proof.crowd import add_entries, add_proposals
+
+    world = make_world()
+    moved = {"small": _moves(world, size.moves)}
+    add_proposals(world, size.proposals)
+    say(f"{size.proposals:,} proposals")
+    add_entries(size.entries)
+    say(f"{size.entries:,} entries")
+    inbox = _inbox(world)
+    moved["full"] = _moves(world, size.moves)
+    found = {f"{name}_{where}_ms": value for where, times in moved.items() for name, value in times.items()}
+    return {**found, "inbox_ms": inbox, "move_bound_ms": MOVE_MS, "inbox_bound_ms": INBOX_MS}
+
+
+def _moves(world: Any, count: int) -> dict[str, float]:
+    """Medians of promote and revert, checkpoints included, once one of each has warmed everything up."""
+    from governance.actions import lift_hold, promote, revert
+    from tests.governance.cast import REASON, approved
+
+    operator, second = world.cast.act("operator"), world.cast.act("starter")
+    times: dict[str, list[float]] = {"promote": [], "revert": []}
+    for _ in range(count + 1):
+        proposal = approved(world)
+        for name, act in (
+            ("promote", lambda: promote(proposal=proposal, reason=REASON, by=operator)),  # noqa: B023
+            (
+                "revert",
+                lambda: revert(key="release:digits", to_digest=world.seed.digest, reason=REASON, by=operator),
+            ),
+        ):
+            begun = time.perf_counter()
+            act()
+            times[name].append((time.perf_counter() - begun) * 1000)
+        for by in (operator, second):
+            lift_hold(digest=proposal.target, reason=REASON, by=by)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def _inbox(world: Any, looks: int = 21) -> float:
+    """The median of a reviewer's look at the inbox."""
+    client = Client(headers={"host": "localhost"})
+    client.force_login(world.cast.rita.user)
+    times = []
+    for _ in range(looks):
+        begun = time.perf_counter()
+        page = client.get(reverse("desk:inbox"))
+        times.append((time.perf_counter() - begun) * 1000)
+        if page.status_code != 200:
+            raise RuntimeError(f"The inbox answered {page.status_code}.")
+    return statistics.median(times[1:])
+
+
+def failures(found: dict[str, Any]) -> Iterator[str]:
+    """One sentence for each bound that does not hold."""
+    if found["broken"]:
+        yield f"A guard broke: {found['broken']}"
+    for name, figure in found["speed"].items():
+        bound = found["speed"].get("inbox_bound_ms" if name == "inbox_ms" else "move_bound_ms")
+        if "bound" not in name and figure >= bound:
+            yield f"{name.removesuffix('_ms').replace('_', ', ')}: {figure:.0f} ms; the bound is {bound:.0f} ms."
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The figures with their bounds and verdicts, a line each."""
+    lines = [
+        f"{found['interleavings']} interleavings, {sum(found['acts'].values())} acts: "
+        + ("A GUARD BROKE" if found["broken"] else "no guard broke")
+    ]
+    for name, figure in found["speed"].items():
+        if "bound" not in name:
+            bound = INBOX_MS if name == "inbox_ms" else MOVE_MS
+            verdict = "holds" if figure < bound else "FAILS"
+            words = name.removesuffix("_ms").replace("_", ", ")
+            lines.append(f"{words}: {figure:.1f} ms at the median, bound {bound:.0f} ms: {verdict}")
+    return "\n".join(lines)

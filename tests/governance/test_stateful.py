@@ -1,0 +1,54 @@
+"""Hundreds of random histories, each act foretold by an oracle that knows the pages and not the code.
+
+A failure names the history's number: `manage.py bench core --interleavings 1 --start NUMBER` repeats it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.governance.proof.deciding import Deciding
+from tests.governance.proof.interleaving import interleave
+from tests.governance.proof.oracle import Actor
+from tests.governance.proof.stage import QUORUM, Stage, make_stage
+from tests.governance.proof.world import Broken
+
+COUNT = 200
+SELDOM = {"pass_time", "signer", "account"}  # no acts of anybody
+
+
+@pytest.fixture
+def stage(db: None, signer_home: Path) -> Stage:
+    """The instance from which every history starts."""
+    return make_stage()
+
+
+def test_no_guard_breaks_in_random_histories(stage: Stage, signer_home: Path) -> None:
+    tally: Counter[str] = Counter()
+    for seed in range(COUNT):
+        tally += interleave(stage, signer_home / "keys", seed)
+    print(sorted(tally.items()))
+    acts = Deciding.chances.keys() - SELDOM
+    assert [act for act in sorted(acts) if not tally[f"{act} done"]] == []
+    assert [act for act in sorted(acts) if not tally[f"{act} refused"]] == []
+    assert [lane for lane in sorted(QUORUM) if lane != "revert" and not tally[f"live in lane {lane}"]] == []
+
+
+def test_the_same_number_is_the_same_history(stage: Stage, signer_home: Path) -> None:
+    first, again, other = (interleave(stage, signer_home / "keys", seed) for seed in (7, 7, 8))
+    assert first == again != other
+
+
+def test_an_oracle_that_is_wrong_is_noticed_and_the_history_is_told(
+    stage: Stage, signer_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(self: object, by: Actor, *roles: str) -> bool:
+        return False
+
+    monkeypatch.setattr("tests.governance.proof.oracle.Oracle.may", nobody)
+    with pytest.raises(Broken, match=r"(?s)interleaving 3, after these acts:.*was let through"):
+        for _ in range(5):
+            interleave(stage, signer_home / "keys", 3)
