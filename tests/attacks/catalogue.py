@@ -112,7 +112,9 @@ def _group(values: dict[str, Any], name: str, path: Path) -> str:
     if group not in GROUPS:
         raise CatalogueError(f"{path}: the group {group!r} is none of {', '.join(GROUPS)}.")
     if (group == GATEWAY) != name.startswith(f"{GATEWAY}_"):
-        raise CatalogueError(f"{path}: attacks of the group {GATEWAY}, and no others, are named {GATEWAY}_....")
+        raise CatalogueError(
+            f"{path}: attacks of the group {GATEWAY}, and no others, are named {GATEWAY}_...."
+        )
     return str(group)
 
 
