@@ -34,6 +34,7 @@ from tests.loop.tiny_task import IDS, TASK_TOML, write_task, write_tree
 HERE = Path(__file__).parent
 KEY = "sk-this-must-never-be-seen"
 HONEST_SCORE = 0.75
+QUOTED = 60
 COMPLETION, CALLS, COST_USD, RECORDED = 10, 90, 0.305, 3 << 20
 PRICES = Prices(input=0.0, output=1000.0)  # an answer of 10 tokens costs one cent
 # These end with their budget spent (or, the echo, with a provider that only fails): no last honest call.
@@ -194,4 +195,7 @@ def passed_on(name: str, folder: Path) -> list[str]:
         }
         main = harness_of(name, folder) / "main.py"
         subprocess.run([sys.executable, "-I", main], env=env, capture_output=True, timeout=60, check=True)
-    return sorted(set(violations(provider.seen)) - {f"headers {sorted(HEADERS)}"})
+    plain = {"path /v1/messages", "model task-model n None", "max_tokens None"}
+    usual = [request for request in provider.seen if set(request.headers) <= HEADERS]
+    plain |= {f"headers {sorted(request.headers)}" for request in usual}
+    return sorted({ascii(found)[1:-1][:QUOTED] for found in set(violations(provider.seen)) - plain})
