@@ -113,7 +113,7 @@ def _guard(jail: subprocess.Popen[str], uid: int) -> str:
         much = sum(memory for _, memory in _processes(uid)) > JAIL_MIB
         if much or frozen * POLL_S >= FROZEN_S:
             _end(jail)
-            return "took the machine's memory" if much else "stopped processes that are not its own"
+            return "filled its jail" if much else "stopped processes that are not its own"
     _end(jail)
     raise JailError(f"The control took over {JAIL_S:.0f} s; run it on a machine that is less busy.")
 
