@@ -11,7 +11,6 @@ from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.runtimes import Runtime, ensure_runtime
 from loop.scoring import Evaluation
 from tests.attacks.bait import Bait
-from tests.attacks.catalogue import HARNESSES
 
 
 class Arena(Bait):
@@ -29,10 +28,10 @@ class Arena(Bait):
         """Where the collected outputs of the last run lie."""
         return self.workdir / "outputs"
 
-    def harness(self, name: str) -> Path:
-        """A copy of one attack, armed."""
+    def harness(self, source: Path) -> Path:
+        """A copy of the attack in the folder `source`, armed."""
         shutil.rmtree(self.harness_dir, ignore_errors=True)
-        self.arm(HARNESSES / name, self.harness_dir, os.getpid())
+        self.arm(source, self.harness_dir, os.getpid())
         return self.harness_dir
 
     def watched(self) -> list[Path]:

@@ -37,6 +37,7 @@ class Attack:
     """
 
     name: str
+    folder: Path
     group: str
     tries: str
     sandbox: tuple[int, ...]
@@ -44,11 +45,6 @@ class Attack:
     outcomes: tuple[Outcome, ...]
     control: str
     information: str
-
-    @property
-    def folder(self) -> Path:
-        """Where its program lies."""
-        return HARNESSES / self.name
 
     @property
     def needs_gateway(self) -> bool:
@@ -92,11 +88,12 @@ def read(folder: Path) -> Attack:
         raise CatalogueError(f"{path} is missing; it says what the attack tries.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogueError(f"{path} is not TOML: {error}.") from None
-    expected = {field.name for field in fields(Attack)} - {"name"}
+    expected = {field.name for field in fields(Attack)} - {"name", "folder"}
     for name in sorted(expected ^ values.keys()):
         raise CatalogueError(f"{path} {'lacks' if name in expected else 'has an unknown'} key {name}.")
     return Attack(
         name=folder.name,
+        folder=folder,
         group=_group(values, folder.name, path),
         tries=_text(values, "tries", path),
         sandbox=_numbers(values, "sandbox", path),

@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.attacks import outside
 from tests.attacks.catalogue import Attack
 from tests.attacks.gateway_judge import passed_on
-from tests.attacks.workers import commons, public_python
+from tests.attacks.workers import commons, make_readable, public_python
 
 HERE = Path(__file__).parent
 PARALLEL = 2
@@ -80,6 +80,7 @@ def _jailed(attack: Attack) -> tuple[str, ...]:
         for name in ("bait.py", "honest.py", "control_inside.py"):
             shutil.copyfile(HERE / name, suite / name)
         shutil.copytree(attack.folder, suite / "harnesses" / attack.name)
+        make_readable(suite)
         uid = FIRST_USER + secrets.randbelow(USERS)
         inside = [public_python(), "-B", "/suite/control_inside.py", attack.name, str(attack.runs)]
         jail = subprocess.Popen(

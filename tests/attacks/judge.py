@@ -68,7 +68,7 @@ def judge(attack: Attack, works: Worker) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="pawl-arena-") as folder:
         arena = Arena(Path(folder))
         try:
-            arena.harness(attack.name)
+            arena.harness(attack.folder)
             problems: list[str] = []
             for _ in range(attack.runs):
                 observed, found = _one_run(attack, works, arena)

@@ -44,7 +44,7 @@ def in_free_slots() -> list[int]:
     """The pids of processes with a sandbox's uid that no live sandbox has taken. For root alone."""
     found: list[int] = []
     for slot in {uid - FIRST_UID for _, uid in with_uid(SLOT_UIDS)}:
-        with (FOLDER / f"{slot}.lock").open("r") as lock:
+        with (FOLDER / f"{slot}.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

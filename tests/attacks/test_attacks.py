@@ -49,7 +49,7 @@ def test_an_attack_is_contained(verdict: Verdicts, kind: str, name: str) -> None
 def test_a_hostile_log_is_escaped(tmp_path: Path) -> None:
     arena = Arena(tmp_path)
     try:
-        report = arena.run(arena.harness("terminal_text"), secrets.randbits(60))
+        report = arena.run(arena.harness(ATTACKS["terminal_text"].folder), secrets.randbits(60))
     finally:
         arena.close()
     assert report.outcome is Outcome.OK

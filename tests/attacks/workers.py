@@ -104,6 +104,7 @@ class UserWorker:
         self._answers: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._lock = threading.Lock()
         copy_code(commons / "code")
+        make_readable(commons)
         self._temporary().mkdir()
         os.chown(self._temporary(), self.uid, self.uid)
         self.process = subprocess.Popen(
@@ -162,7 +163,6 @@ class UserWorker:
     def _job(self, arena: Arena, seed: int) -> dict[str, Any]:
         """Lays out what the other user may read, in a folder whose name tells nothing."""
         folder = Path(tempfile.mkdtemp(dir=self.commons))
-        folder.chmod(0o755)
         shutil.copytree(arena.harness_dir, folder / "harness")
         shutil.copytree(arena.inputs, folder / "in")
         shutil.copytree(arena.runtime.path, folder / "runtime", symlinks=True)
@@ -170,6 +170,7 @@ class UserWorker:
         for link in (folder / "runtime" / "bin").iterdir():
             link.unlink()
             link.symlink_to(inside)
+        make_readable(folder)
         (folder / "out").mkdir()
         os.chown(folder / "out", self.uid, self.uid)
         shutil.rmtree(arena.outputs, ignore_errors=True)
@@ -220,8 +221,10 @@ def worker(name: str, parallel: int) -> Iterator[Worker]:
     if name == here.name:
         yield here
         return
-    if name == ROOT:
-        raise WorkerError("Only root can run attacks as root; start the command as root, or take --as user.")
+    if name not in kinds():
+        raise WorkerError(
+            f"Attacks run as {here.name} alone here; as {name} they need root and the bwrap sandbox."
+        )
     with commons() as folder:
         user = UserWorker(folder, parallel)
         try:
@@ -252,6 +255,13 @@ def copy_code(target: Path) -> None:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPO / "loop" / "sandbox", target / "loop" / "sandbox", ignore=ignore)
     shutil.copyfile(Path(__file__).with_name("user_worker.py"), target / "user_worker.py")
+
+
+def make_readable(folder: Path) -> None:
+    """Lets every user read what lies below the folder; links are left as they are."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def public_python() -> str:
