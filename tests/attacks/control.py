@@ -77,12 +77,20 @@ def control(attack: Attack) -> Control:
 
 def _jailed(attack: Attack) -> tuple[str, ...]:
     with commons() as suite:
+        code = suite / "tests" / "attacks"
+        code.mkdir(parents=True)
         for name in ("bait.py", "honest.py", "control_inside.py"):
-            shutil.copyfile(HERE / name, suite / name)
+            shutil.copyfile(HERE / name, code / name)
         shutil.copytree(attack.folder, suite / "harnesses" / attack.name)
         make_readable(suite)
         uid = FIRST_USER + secrets.randbelow(USERS)
-        inside = [public_python(), "-B", "/suite/control_inside.py", attack.name, str(attack.runs)]
+        inside = [
+            public_python(),
+            "-B",
+            "/suite/tests/attacks/control_inside.py",
+            attack.name,
+            str(attack.runs),
+        ]
         jail = subprocess.Popen(
             [*_as(uid), "prlimit", f"--nproc={JAIL_PROCESSES}", f"--as={ADDRESS_BYTES}", *_bwrap(suite), *inside],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bait import HONEST_SCORE, MEMORY_MIB, PROCESSES, WALL_S, Bait, changes, snapshot
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.attacks.bait import HONEST_SCORE, MEMORY_MIB, PROCESSES, WALL_S, Bait, changes, snapshot
 
 MIB = 1 << 20
 LOG_BYTES, FILES_BYTES, INODES, OUT_FILES, FILE_BYTES = 16 * MIB, 128 * MIB, 8192, 64, 32 * MIB
@@ -44,7 +44,7 @@ class Watch:
     def read(self) -> None:
         """Keeps the log, for a thread of its own."""
         assert self.process.stdout is not None
-        while len(self.log) <= LOG_BYTES and (data := self.process.stdout.read1(1 << 16)):
+        while len(self.log) <= LOG_BYTES and (data := os.read(self.process.stdout.fileno(), 1 << 16)):
             self.log += data
 
     def others(self) -> list[int]:
