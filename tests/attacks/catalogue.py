@@ -33,7 +33,8 @@ class Attack:
 
     `outcomes` are those of a rollout that count as contained. `control` is "works" where the program succeeds
     without a sandbox, else a sentence why that run proves little. `information` is a sentence where the program
-    does learn something, which is documented and harmless.
+    does learn something, which is documented and harmless. `user` is a sentence where an ordinary user's worker does
+    not contain it, which is documented too; it is then run as root alone.
     """
 
     name: str
@@ -45,11 +46,16 @@ class Attack:
     outcomes: tuple[Outcome, ...]
     control: str
     information: str
+    user: str = ""
 
     @property
     def needs_gateway(self) -> bool:
         """Whether it runs against a gateway and a provider (gateway_judge.py), or in the arena (judge.py)."""
         return self.group == GATEWAY
+
+    def runs_as(self, worker: str) -> bool:
+        """Whether this kind of worker runs it in the arena."""
+        return not self.needs_gateway and not (worker == "user" and self.user)
 
     @property
     def works(self) -> bool:
@@ -89,6 +95,7 @@ def read(folder: Path) -> Attack:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogueError(f"{path} is not TOML: {error}.") from None
     expected = {field.name for field in fields(Attack)} - {"name", "folder"}
+    values.setdefault("user", "")
     for name in sorted(expected ^ values.keys()):
         raise CatalogueError(f"{path} {'lacks' if name in expected else 'has an unknown'} key {name}.")
     return Attack(
@@ -101,6 +108,7 @@ def read(folder: Path) -> Attack:
         outcomes=_outcomes(values, path),
         control=_text(values, "control", path),
         information=_text(values, "information", path, empty=True),
+        user=_text(values, "user", path, empty=True),
     )
 
 

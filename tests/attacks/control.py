@@ -27,7 +27,7 @@ from tests.attacks.workers import commons, make_readable, public_python
 
 HERE = Path(__file__).parent
 PARALLEL = 2
-JAIL_S, JAIL_MIB, JAIL_PROCESSES = 60.0, 1536, 400
+JAIL_S, JAIL_MIB, JAIL_PROCESSES = 30.0, 1536, 400
 POLL_S, FROZEN_S = 0.1, 0.5
 FILES_BYTES, ADDRESS_BYTES = 200 << 20, 4 << 30
 FIRST_USER, USERS = 64100, 900
@@ -99,7 +99,7 @@ def _jailed(attack: Attack) -> tuple[str, ...]:
         said, errors = jail.communicate()
     if stopped:
         return (stopped,)
-    if jail.returncode == 128 + signal.SIGKILL:
+    if jail.returncode == 128 + signal.SIGKILL or (jail.returncode and not errors.strip()):
         return ("killed its judge",)
     if jail.returncode != 0:
         raise JailError(f"The control of {attack.name} failed: {errors.strip()[-500:]}")
@@ -107,10 +107,7 @@ def _jailed(attack: Attack) -> tuple[str, ...]:
 
 
 def _guard(jail: subprocess.Popen[str], uid: int) -> str:
-    """Waits for the jail's end and kills it where the attack goes too far; says what the attack did then.
-
-    Raises JailError where the jail takes too long and nothing says that the attack is why.
-    """
+    """Waits for the jail's end and kills it where the attack goes too far; says what the attack did then."""
     deadline, frozen = time.monotonic() + JAIL_S, 0
     while time.monotonic() < deadline:
         try:
@@ -124,7 +121,7 @@ def _guard(jail: subprocess.Popen[str], uid: int) -> str:
             _end(jail)
             return "filled its jail" if much else "stopped processes that are not its own"
     _end(jail)
-    raise JailError(f"The control took over {JAIL_S:.0f} s; run it on a machine that is less busy.")
+    return "held its jail up until that was ended"
 
 
 def _end(jail: subprocess.Popen[str]) -> None:

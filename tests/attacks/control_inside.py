@@ -147,7 +147,15 @@ def _judged(bait: Bait, watch: Watch) -> Iterator[str]:
     score: float | None = None
     try:
         score = _within(SCORER_S, lambda: _careless(bait, log, collected))
-    except (OSError, ValueError, LookupError, RecursionError, MemoryError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        RecursionError,
+        MemoryError,
+        TypeError,
+        ArithmeticError,
+    ) as error:
         yield f"broke the scorer ({type(error).__name__})"
     if score is not None and (broken or abs(score - HONEST_SCORE) > 1e-9):
         yield f"got the score {score:.3f}" + (f" for {broken}" if broken else "")

@@ -106,7 +106,7 @@ def _short(line: str) -> str:
 def _docs_row(attack: Attack) -> tuple[str, ...]:
     state = INFORMATION if attack.information else f"contained ({_or(attack)})"
     covers = [f"S{number}" for number in attack.sandbox] + [f"P{number}" for number in attack.peer]
-    user = "not run" if attack.needs_gateway else state
+    user = "not run" if attack.needs_gateway else f"not contained: {attack.user}" if attack.user else state
     control = attack.control if attack.works else f"weak: {attack.control}"
     tries = f"{attack.tries} {attack.information}".strip()
     return attack.name, attack.group, tries, " ".join(covers), state, user, control

@@ -72,7 +72,9 @@ class Command(PawlCommand):
 
         here, verdicts = HereWorker().name, []
         for kind in kinds() if worker == BOTH else (worker,):
-            plain = [attack for attack in attacks if not attack.needs_gateway]
+            plain = [attack for attack in attacks if attack.runs_as(kind)]
+            for left_out in (attack for attack in attacks if attack.user and kind == "user"):
+                self.say(f"{left_out.name} as user: not run, not contained: {left_out.user}")
             for verdict in judge_all(plain, kind):
                 verdicts.append(self.shown(verdict))
             gateway = [attack for attack in attacks if attack.needs_gateway]
@@ -81,7 +83,7 @@ class Command(PawlCommand):
             elif gateway and worker != BOTH:
                 self.say(f"{len(gateway)} attacks on the gateway run as {here} alone.")
         if not verdicts:
-            raise CommandError(f"Nothing was run: attacks on the gateway run as {here} alone.")
+            raise CommandError(f"Nothing was run: these attacks run as {here} alone; see docs/attacks.md.")
         return verdicts
 
     def controls(self, attacks: list[Attack]) -> dict[str, Control]:
