@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,15 +119,20 @@ def _guard(jail: subprocess.Popen[str], uid: int) -> str:
         frozen = frozen + 1 if set(states) & {"T", "t"} else 0
         much = sum(memory for _, memory in _processes(uid)) > JAIL_MIB
         if much or frozen * POLL_S >= FROZEN_S:
-            _end(jail)
+            _end(jail, uid)
             return "filled its jail" if much else "stopped processes that are not its own"
-    _end(jail)
+    _end(jail, uid)
     return "held its jail up until that was ended"
 
 
-def _end(jail: subprocess.Popen[str]) -> None:
-    jail.kill()  # everything inside dies with its parent
+def _end(jail: subprocess.Popen[str], uid: int) -> None:
+    """Kills the jail with everything inside; what took the jail's first process over, by its uid."""
+    jail.kill()
     jail.wait()
+    while os.geteuid() == 0 and (left := list(outside.with_uid(range(uid, uid + 1)))):
+        for pid, _ in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _processes(uid: int) -> Iterator[tuple[str, float]]:

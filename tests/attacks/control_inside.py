@@ -82,6 +82,7 @@ def main(name: str, runs: int) -> None:
     decoy = subprocess.Popen(["/usr/bin/sleep", "60"])
     for folder in (OUT, SCRATCH, HARNESS, IN, Path("/run"), Path("/var/tmp"), Path("/etc")):
         _folder(str(folder))
+    Path("/etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     shutil.copytree(bait.inputs, IN, dirs_exist_ok=True)
     bait.arm(Path("/suite/harnesses", name), HARNESS, decoy.pid)
     before = {
