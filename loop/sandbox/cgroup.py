@@ -49,7 +49,7 @@ class MemoryGroup:
         """What all processes in the group may use together: memory, memory file systems, and our own process."""
         files = limits.scratch_mib + limits.shm_mib + limits.out_mib
         most = (limits.memory_mib + files + OWN_MIB) * MIB
-        names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes")
         for name in names if self.version == 1 else ("memory.max",):
             if (self.path / name).exists():
                 (self.path / name).write_text(str(most))

@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -268,8 +268,9 @@ def _watch(run: Run, asker: int) -> None:
     while run.stop is None:
         ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
         for descriptor in ready & {run.log_pipe, run.status_pipe}:
-            if not _read(run, descriptor):
-                poll.unregister(descriptor)
+            with suppress(BlockingIOError):  # an ordinary user's program can take from its own log
+                if not _read(run, descriptor):
+                    poll.unregister(descriptor)
         if ready & {sys.stdin.fileno(), asker}:
             raise SystemExit(GONE)
         if ended in ready:
@@ -347,8 +348,9 @@ def _kill(run: Run) -> Usage:
         run.peak_mib = max(run.peak_mib, used.ru_maxrss / 1024)
     run.init = None
     for pipe in (run.log_pipe, run.status_pipe):
-        while _read(run, pipe):
-            continue
+        with suppress(BlockingIOError):
+            while _read(run, pipe):
+                continue
     return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
 
 

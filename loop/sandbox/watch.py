@@ -61,8 +61,28 @@ def sample(pids: Iterable[int]) -> Sample:
             continue
         ticks += sum(map(int, fields[11:15]))
         tasks += int(fields[17])
-        pages += int(fields[21])
+        pages += int(fields[21]) or _pages_of_threads(pid)
     return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S)
+
+
+def _pages_of_threads(pid: int) -> int:
+    """Resident pages of a process whose first thread has ended: only the other threads tell them then."""
+    most = 0
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            most = max(most, int(stat.read_bytes().rpartition(b")")[2].split()[21]))
+        except OSError:
+            continue
+    return most
+
+
+def _maps(pid: int) -> Path:
+    """Where the kernel tells this process's memory: with its first thread ended, at another thread."""
+    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    alive = [task for task in os.listdir(f"/proc/{pid}/task") if int(task) != pid]
+    if state == b"Z" and alive:
+        return Path(f"/proc/{pid}/task/{alive[0]}/smaps")
+    return Path(f"/proc/{pid}/smaps_rollup")
 
 
 def exact_memory_mib(pids: Iterable[int]) -> float | None:
@@ -70,7 +90,7 @@ def exact_memory_mib(pids: Iterable[int]) -> float | None:
     total = 0
     for pid in pids:
         try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            lines = _maps(pid).read_text().splitlines()
         except PermissionError:
             return None
         except OSError:

@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """One scripted step."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         seen = Seen(self.path, {key.lower(): value for key, value in self.headers.items()}, body)
         step = self.provider.next(seen)
         if isinstance(step, Drop) and not step.mid_body:
