@@ -85,7 +85,7 @@ def test_people_get_fifteen_trajectories_and_the_findings_as_a_table(service: Se
     assert len(picked) == len(set(picked)) == 15
     assert set(picked) <= set(rollout.items)
     pages = {
-        card.name: render_to_string("desk/_card.html", {"card": card})
+        card.name: render_to_string("desk/_card.html", {"card": card, "proposal": proposal})
         for card in cards(list(proposal.evidence.all()))
     }
     assert f"/rollouts/{rollout.pk}/?item={picked[0]}" in pages["sample"]
