@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -353,9 +353,8 @@ def _kill(run: Run) -> Usage:
         run.peak_mib = max(run.peak_mib, used.ru_maxrss / 1024)
     run.init = None
     for pipe in (run.log_pipe, run.status_pipe):
-        with suppress(BlockingIOError):
-            while _read(run, pipe):
-                continue
+        while _read(run, pipe):
+            continue
     return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
 
 
