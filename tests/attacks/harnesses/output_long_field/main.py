@@ -1,0 +1,12 @@
+"""Answers one item with twenty mebibytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+rows = [
+    '{"id":"a","answer":"1"}',
+    '{"id":"b","answer":"2"}',
+    '{"id":"c","answer":"' + "3" * (20 << 20) + '"}',
+]
+Path("/out/predictions.jsonl").write_text("\n".join(rows) + "\n")
