@@ -21,6 +21,6 @@ for folder in (
     try:
         from evaluate import evaluate
 
-        print("BREACH", evaluate("/out", "/labels"))
+        print("BREACH", evaluate)
     except ImportError:
         print(folder, os.path.exists(folder))

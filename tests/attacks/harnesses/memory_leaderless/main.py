@@ -18,9 +18,9 @@ libc = ctypes.CDLL(None)
 
 def fill() -> None:
     blocks = []
-    for _ in range(900):
+    for _ in range(700):
         blocks.append(b"x" * (1 << 20))
-        time.sleep(0.0005)
+        time.sleep(0.0003)
     print("BREACH filled", len(blocks), "MiB", flush=True)
     os._exit(0)
 

@@ -17,5 +17,5 @@ for _ in range(16):
     if os.fork() == 0:
         block = bytearray(os.urandom(1 << 16) * (16 * 50))
         time.sleep(30)
-time.sleep(30)
-print("BREACH kept", 800)
+time.sleep(1.8)
+print("BREACH kept 800 MiB")
