@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -19,12 +20,11 @@ for _ in range(24):
         for _ in range(100):
             left, right = socket.socketpair()
             ends += [left, right]
-            left.setblocking(False)
-            try:
-                while True:
-                    os.write(count, bytes(left.send(bytes(64 << 10)) >> 12))
-            except BlockingIOError:
-                continue
+            for end in (left, right):
+                end.setblocking(False)
+                with suppress(BlockingIOError):
+                    while True:
+                        os.write(count, bytes(end.send(bytes(64 << 10)) >> 12))
         time.sleep(30)
 kept, until = 0, time.monotonic() + 2
 while kept < 700 << 8 and time.monotonic() < until:
