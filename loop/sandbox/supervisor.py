@@ -268,7 +268,7 @@ def _watch(run: Run, asker: int) -> None:
     while run.stop is None:
         ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
         for descriptor in ready & {run.log_pipe, run.status_pipe}:
-            if not _read(run, descriptor):
+            if _read(run, descriptor) == b"":
                 poll.unregister(descriptor)
         if ready & {sys.stdin.fileno(), asker}:
             raise SystemExit(GONE)
@@ -280,9 +280,15 @@ def _watch(run: Run, asker: int) -> None:
     os.close(ended)
 
 
-def _read(run: Run, descriptor: int) -> bool:
-    """Takes what is waiting in the pipe; False at its end."""
-    data = os.read(descriptor, 1 << 16)
+def _read(run: Run, descriptor: int) -> bytes | None:
+    """Takes in what waits in the pipe and returns it: empty at its end, None where nothing waits.
+
+    An ordinary user's program has our uid and can open the pipe for reading: what poll announced may be gone.
+    """
+    try:
+        data = os.read(descriptor, 1 << 16)
+    except BlockingIOError:
+        return None
     if descriptor == run.status_pipe:
         run.status += data
         if run.init is None and b"\n" in run.status:
@@ -291,7 +297,7 @@ def _read(run: Run, descriptor: int) -> bool:
         run.log.feed(data)
         if run.log.total > run.order.limits.log_kill_mib * MIB:
             run.stop = verdicts.log(run.order.limits)
-    return bool(data)
+    return data
 
 
 def _look(run: Run) -> None:

@@ -148,7 +148,7 @@ def watch_over(run: Run, wake: int) -> None:
     looked = 0.0
     while run.stop is None and not run.ended:
         ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
-        if run.log_pipe in ready and not _pass_log_on(run):
+        if run.log_pipe in ready and _pass_log_on(run) == b"":
             poll.unregister(run.log_pipe)
         if 0 in ready and not os.read(0, 1):
             raise SystemExit("nobody wants this run any more")
@@ -174,18 +174,21 @@ def finish(run: Run) -> None:
     run.cpu_s = max(run.cpu_s, run.reaped_s)
 
 
-def _pass_log_on(run: Run) -> bool:
-    """Sends on what waits in the log pipe; False when there is nothing (more)."""
+def _pass_log_on(run: Run) -> bytes | None:
+    """Sends on what waits in the log pipe and returns it: empty at its end, None where nothing waits.
+
+    The program has our uid and can open the pipe for reading: what poll announced may be gone.
+    """
     try:
         data = os.read(run.log_pipe, 1 << 16)
     except BlockingIOError:
-        return False
+        return None
     if data:
         run.logged += len(data)
         send(frames.LOG, data)
     if run.stop is None and run.logged > run.limits.log_kill_mib * MIB:
         run.stop = verdicts.log(run.limits)
-    return bool(data)
+    return data
 
 
 def _reap(run: Run, *, wait: bool = False) -> None:
