@@ -3,6 +3,8 @@
 The watchdog in watch.py looks every 50 ms and can be overrun; the group cannot. It counts the sandbox's tmpfs
 files too, so its limit is the memory limit plus all that may be written there. The supervisor is a member itself, so
 its group is empty only after its end; the next one to be made sweeps it away.
+
+Version 2 charges the buffers of TCP sockets to the same limit. Version 1 counts them apart, so they get a limit there.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ VERSION_2 = Path("/sys/fs/cgroup")
 PREFIX = "pawl-"
 MIB = 1 << 20
 OWN_MIB = 16
+TCP_MIB = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class MemoryGroup:
         for name in names if self.version == 1 else ("memory.max",):
             if (self.path / name).exists():
                 (self.path / name).write_text(str(most))
+        if (self.path / "memory.kmem.tcp.limit_in_bytes").exists():
+            (self.path / "memory.kmem.tcp.limit_in_bytes").write_text(str(TCP_MIB * MIB))
         if (self.path / "memory.swap.max").exists():
             (self.path / "memory.swap.max").write_text("0")
 
