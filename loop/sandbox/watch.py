@@ -1,8 +1,10 @@
-"""What a running sandbox uses, read from /proc: processes, memory, processor time, scratch files."""
+"""A running sandbox's processes and what they use, read from /proc: memory, processor time, scratch files."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,16 @@ def children(pid: int) -> Iterator[int]:
             continue
 
 
+def wake_on_children() -> int:
+    """A descriptor that becomes readable when a child of this process ends."""
+    read_end, write_end = os.pipe()
+    for end in (read_end, write_end):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return read_end
+
+
 def others() -> list[int]:
     """The pids of all processes but this one: for the first process of a pid namespace."""
     found = (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -61,8 +73,17 @@ def sample(pids: Iterable[int]) -> Sample:
             continue
         ticks += sum(map(int, fields[11:15]))
         tasks += int(fields[17])
-        pages += int(fields[21])
+        pages += int(fields[21]) or _pages_of_threads(pid)
     return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S)
+
+
+def _pages_of_threads(pid: int) -> int:
+    """Resident pages of a process whose own line has none: its first thread may have ended, the others show them."""
+    most = 0
+    for place in _threads(pid):
+        with contextlib.suppress(OSError):
+            most = max(most, int((place / "stat").read_bytes().rpartition(b")")[2].split()[21]))
+    return most
 
 
 def exact_memory_mib(pids: Iterable[int]) -> float | None:
@@ -70,13 +91,30 @@ def exact_memory_mib(pids: Iterable[int]) -> float | None:
     total = 0
     for pid in pids:
         try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += _proportional_kib(Path("/proc", str(pid))) or max(
+                map(_proportional_kib, _threads(pid)), default=0
+            )
         except PermissionError:
             return None
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def _proportional_kib(place: Path) -> int:
+    """What one process or thread shows; 0 for one that has ended. Raises PermissionError."""
+    try:
+        lines = (place / "smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        raise
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _threads(pid: int) -> list[Path]:
+    try:
+        return list(Path("/proc", str(pid), "task").iterdir())
+    except OSError:
+        return []
 
 
 def scratch_inodes(root: str) -> int:
