@@ -185,6 +185,8 @@ def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
     if group is not None:
         group.limit(order.limits)
     with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+        if group is not None:
+            group.leave()
         _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
