@@ -1,8 +1,9 @@
 """A hard memory limit for one sandbox, where this process may make control groups (in practice: root).
 
 The watchdog in watch.py looks every 50 ms and can be overrun; the group cannot. It counts the sandbox's tmpfs
-files too, so its limit is the memory limit plus all that may be written there. The supervisor is a member itself, so
-its group is empty only after its end; the next one to be made sweeps it away.
+files too, so its limit is the memory limit plus all that may be written there. The supervisor enters it, for its
+children to be born there, and leaves once bubblewrap was: which member the kernel kills for want of memory is in the
+program's hand. An empty group is swept away when the next one is made.
 
 Version 2 charges the buffers of TCP sockets to the same limit. Version 1 counts them apart, so they get a limit there.
 """
@@ -20,6 +21,7 @@ from loop.types import Limits
 VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")
 PREFIX = "pawl-"
+SUPERVISORS = "pawl_supervisors"
 MIB = 1 << 20
 OWN_MIB = 16
 TCP_MIB = 64
@@ -48,8 +50,14 @@ class MemoryGroup:
         (group.path / "cgroup.procs").write_text(str(os.getpid()))
         return group
 
+    def leave(self) -> None:
+        """Takes the calling process out of the group, into one without a limit."""
+        outside = self.path.with_name(SUPERVISORS)
+        outside.mkdir(exist_ok=True)
+        (outside / "cgroup.procs").write_text(str(os.getpid()))
+
     def limit(self, limits: Limits) -> None:
-        """What all processes in the group may use together: memory, memory file systems, and our own process."""
+        """What all processes in the group may use together: memory, memory file systems, what we had charged."""
         files = limits.scratch_mib + limits.shm_mib + limits.out_mib
         most = (limits.memory_mib + files + OWN_MIB) * MIB
         names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")

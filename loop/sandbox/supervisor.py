@@ -4,8 +4,9 @@ forks such a process for every run that is asked for (see spawner.py).
 A process of its own, because it changes its mount namespace, adopts orphans and must end with whoever asked: it
 watches the asking process and its own stdin, and kills the sandbox when either ends. It does not let the kernel kill
 it with its parent: killed while bubblewrap sets up, it would leave bubblewrap's child waiting for ever. Should it be
-killed all the same, bubblewrap dies with it, everything inside with bubblewrap, and such a child is removed with its
-memory group by the next run.
+killed all the same, bubblewrap dies with it, and as a rule everything inside with bubblewrap. What stays (such a child,
+or a first process inside that the program has rewritten) falls to the serving process, which kills it (see orphans.py).
+With both killed it lives on until the next run sweeps its memory group, where there are such groups.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from loop.sandbox.namespaces import (
     enter_mount_namespace,
     prctl,
 )
+from loop.sandbox.orphans import Brood
 from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
 from loop.sandbox.spawner import PID
@@ -91,13 +93,19 @@ def parse_status(status: bytes) -> dict[str, int]:
 def serve() -> None:
     """Forks a supervisor for each request on the socket that is stdin, until its other end or its owner is gone."""
     channel = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()  # a collection in a fork would copy every page that it only looks at
-    poll, owner = select.poll(), open_asker(os.getppid())
-    for descriptor in (channel.fileno(), owner):
+    poll, owner, brood = select.poll(), open_asker(os.getppid()), Brood()
+    for descriptor in (channel.fileno(), owner, brood.wake):
         poll.register(descriptor, select.POLLIN)
-    standby = _fork_standby((channel.fileno(), owner))
-    while owner not in {descriptor for descriptor, _ in poll.poll()}:
+    standby = _fork_standby(brood, (channel.fileno(), owner))
+    while True:
+        readable = {descriptor for descriptor, _ in poll.poll()}
+        if brood.wake in readable:
+            brood.look_after()
+        if owner in readable:
+            return
+        if channel.fileno() not in readable:
+            continue
         request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
         if not request:
             return
@@ -107,13 +115,13 @@ def serve() -> None:
         for descriptor in descriptors:
             os.close(descriptor)
         channel.send(PID.pack(pid))
-        standby = _fork_standby((channel.fileno(), owner))
+        standby = _fork_standby(brood, (channel.fileno(), owner))
 
 
-def _fork_standby(not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
+def _fork_standby(brood: Brood, not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
     """A supervisor that makes itself ready and waits: its pid, and the socket on which it takes its descriptors."""
     ours, theirs = socket.socketpair()
-    pid = os.fork()
+    pid = brood.fork()
     if pid == 0:
         ours.close()
         for descriptor in not_its:
@@ -127,7 +135,6 @@ def _supervise(ready: socket.socket) -> None:
     """In the forked child: one run on its own stdin, stdout and stderr. Never returns."""
     code = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         group = MemoryGroup.enter_new()
         request, descriptors, _, _ = socket.recv_fds(ready, 1, 3)
@@ -178,6 +185,8 @@ def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
     if group is not None:
         group.limit(order.limits)
     with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+        if group is not None:
+            group.leave()
         _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
@@ -244,9 +253,8 @@ def _become_bwrap(
         ):
             resource.setrlimit(kind, (value, value))
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-        Path("/proc/self/oom_score_adj").write_text(
-            "1000"
-        )  # of the group, the kernel kills the program first
+        # For want of memory the kernel kills the program first, unless the program takes this back.
+        Path("/proc/self/oom_score_adj").write_text("1000")
         if uid is not None:
             os.setgroups([])
             os.setresgid(uid, uid, uid)

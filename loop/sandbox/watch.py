@@ -1,8 +1,10 @@
-"""What a running sandbox uses, read from /proc: processes, memory, processor time, scratch files."""
+"""A running sandbox's processes and what they use, read from /proc: memory, processor time, scratch files."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,16 @@ def children(pid: int) -> Iterator[int]:
             continue
 
 
+def wake_on_children() -> int:
+    """A descriptor that becomes readable when a child of this process ends."""
+    read_end, write_end = os.pipe()
+    for end in (read_end, write_end):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return read_end
+
+
 def others() -> list[int]:
     """The pids of all processes but this one: for the first process of a pid namespace."""
     found = (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -66,23 +78,12 @@ def sample(pids: Iterable[int]) -> Sample:
 
 
 def _pages_of_threads(pid: int) -> int:
-    """Resident pages of a process whose first thread has ended: only the other threads tell them then."""
+    """Resident pages of a process whose own line has none: its first thread may have ended, the others show them."""
     most = 0
-    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        try:
-            most = max(most, int(stat.read_bytes().rpartition(b")")[2].split()[21]))
-        except OSError:
-            continue
+    for place in _threads(pid):
+        with contextlib.suppress(OSError):
+            most = max(most, int((place / "stat").read_bytes().rpartition(b")")[2].split()[21]))
     return most
-
-
-def _maps(pid: int) -> Path:
-    """Where the kernel tells this process's memory: with its first thread ended, at another thread."""
-    state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    alive = [task for task in os.listdir(f"/proc/{pid}/task") if int(task) != pid]
-    if state == b"Z" and alive:
-        return Path(f"/proc/{pid}/task/{alive[0]}/smaps")
-    return Path(f"/proc/{pid}/smaps_rollup")
 
 
 def exact_memory_mib(pids: Iterable[int]) -> float | None:
@@ -90,13 +91,30 @@ def exact_memory_mib(pids: Iterable[int]) -> float | None:
     total = 0
     for pid in pids:
         try:
-            lines = _maps(pid).read_text().splitlines()
+            total += _proportional_kib(Path("/proc", str(pid))) or max(
+                map(_proportional_kib, _threads(pid)), default=0
+            )
         except PermissionError:
             return None
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def _proportional_kib(place: Path) -> int:
+    """What one process or thread shows; 0 for one that has ended. Raises PermissionError."""
+    try:
+        lines = (place / "smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        raise
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _threads(pid: int) -> list[Path]:
+    try:
+        return list(Path("/proc", str(pid), "task").iterdir())
+    except OSError:
+        return []
 
 
 def scratch_inodes(root: str) -> int:

@@ -7,11 +7,14 @@ import ctypes.util
 import json
 import os
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from loop.sandbox import seccomp
+from loop.sandbox import seccomp, watch
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.container.frames import DATA, FILE, LOG, BadFrame, FrameReader, frame
 from loop.sandbox.logs import LogKeeper, escape
@@ -92,7 +95,7 @@ def test_each_filter_decides_as_it_should(arch: str) -> None:
     cases = [
         (foreign, 1, (), generate.KILL_PROCESS),
         (native, 0, (), generate.ALLOW),
-        (native, generate.DENIED[arch]["memfd_create"], (), EPERM),
+        *((native, generate.DENIED[arch][name], (), EPERM) for name in ("memfd_create", "shmget")),
         (native, numbers["clone3"], (), ENOSYS),
         (native, numbers["clone"], (0x10000000,), EPERM),
         (native, numbers["clone"], (0x00010F00,), generate.ALLOW),
@@ -175,3 +178,27 @@ def test_a_forged_status_line_neither_breaks_the_supervisor_nor_replaces_the_fir
     ]
     assert parse_status(b"\n".join(lines)) == {"child-pid": 7, "exit-code": 3}
     assert parse_status(b"") == {}
+
+
+def test_memory_is_counted_for_a_process_whose_first_thread_has_ended() -> None:
+    source = (
+        "import ctypes, os, sys, threading\n"
+        "def fill():\n"
+        "    block = b'x' * (80 << 20)\n"
+        "    os.write(1, b'f'); os.read(0, 1)\n"
+        "threading.Thread(target=fill).start()\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout and process.stdout.read(1) == b"f"
+        stat = Path(f"/proc/{process.pid}/stat")
+        deadline = time.monotonic() + 10
+        while b") Z " not in stat.read_bytes() and time.monotonic() < deadline:
+            continue
+        assert b") Z " in stat.read_bytes()
+        assert 80 < watch.sample([process.pid]).memory_mib < 160
+        exact = watch.exact_memory_mib([process.pid])
+        assert exact is not None and 80 < exact < 160
+        process.stdin.close()

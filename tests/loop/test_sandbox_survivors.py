@@ -119,3 +119,35 @@ def test_kill_9_of_the_caller_while_bubblewrap_sets_up_leaves_no_survivor(
     caller.communicate()
     assert seen
     assert wait_until(lambda: not processes_with(marker), 5)
+
+
+# Makes the sandbox's first process forget its parent's death and wait for ever: x86-64 machine code.
+TAKEOVER = """
+import os, subprocess, sys, time
+code = bytes.fromhex("bf01000000 31f6 b89d000000 0f05 b822000000 0f05 ebf7")
+place = int(open("/proc/1/syscall").read().split()[-1], 16)
+with open("/proc/1/mem", "r+b", buffering=0) as memory:
+    memory.seek(place)
+    memory.write(code)
+if os.fork() == 0:
+    os.fork()
+    os._exit(0)
+while open("/proc/1/syscall").read().split()[0] != "34":
+    time.sleep(0.001)
+subprocess.run(["/bin/sh", "-c", "sleep 60; : " + sys.argv[1] + "-taken"])
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program writes x86-64 machine code")
+def test_kill_9_of_the_supervisor_leaves_no_survivor_of_a_rewritten_first_process(tmp_path: Path) -> None:
+    marker = f"survivor-{os.getpid()}-{time.monotonic_ns()}"
+    (tmp_path / "main.py").write_text(TAKEOVER)
+    backend = get_backend("bwrap")
+    spec = SandboxSpec((backend.python, "-I", PROGRAM, marker), (Mount(tmp_path, "/harness"),), ())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(backend.run, spec, tmp_path)
+        assert wait_until(lambda: bool(processes_with(f": {marker}-taken"))), running.result(10).log_tail
+        os.kill(supervisor_of(processes_with(f"{marker}-taken")[0]), signal.SIGKILL)
+        with pytest.raises(SandboxError, match="supervisor failed"):
+            running.result(10)
+    assert wait_until(lambda: not processes_with(marker), 5)

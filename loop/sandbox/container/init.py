@@ -72,7 +72,7 @@ def main() -> None:
     _dumpable(False)  # the program has our uid and must not open our memory
     job = json.loads(_first_line())
     limits = Limits(**job["limits"])
-    wake = _wake_on_children()
+    wake = watch.wake_on_children()
     if job["relay"]:
         subprocess.run([sys.executable, "-I", "-S", *job["relay"]], stdin=subprocess.DEVNULL, check=True)
     send(frames.STARTED)
@@ -282,16 +282,6 @@ def _first_line() -> bytes:
             raise SystemExit("nobody wants this run any more")
         line += byte
     return bytes(line)
-
-
-def _wake_on_children() -> int:
-    """A descriptor that becomes readable when a child ends."""
-    read_end, write_end = os.pipe()
-    for end in (read_end, write_end):
-        os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    return read_end
 
 
 if __name__ == "__main__":
