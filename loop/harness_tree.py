@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -86,15 +86,30 @@ def check_folder(folder: Path, limits: TreeLimits = LIMITS) -> None:
     if not main.is_file() or main.is_symlink():
         raise HarnessError(f"The harness has no {MAIN} at its top; its program must start there.")
     sizes: dict[str, int] = {}
-    for base, names, files in os.walk(folder):
-        names[:] = [name for name in names if name not in NOT_PART_OF_A_TREE]
-        for name in files:
-            path = Path(base, name)
-            status = path.lstat()
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-                raise HarnessError("The harness holds something that is neither a file, a folder nor a link.")
-            sizes[path.relative_to(folder).as_posix()] = status.st_size
+    for path in files_below(folder, limits):
+        status = path.lstat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise HarnessError("The harness holds something that is neither a file, a folder nor a link.")
+        sizes[path.relative_to(folder).as_posix()] = status.st_size
     check_tree(sizes, limits)
+
+
+def files_below(folder: Path, limits: TreeLimits = LIMITS) -> Iterator[Path]:
+    """All files and links of a harness's folder, links to folders too; none is followed.
+
+    Raises HarnessError for folders too deep or too many: empty ones are no part of a tree, and walking and copying
+    them would wear out whoever does.
+    """
+    count = 0
+    for base, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if name not in NOT_PART_OF_A_TREE)
+        count += len(names)
+        if count > limits.files:
+            raise HarnessError(f"The harness has more than {limits.files} folders; remove the empty ones.")
+        for name in names:
+            check_path(Path(base, name).relative_to(folder).as_posix(), limits)
+        linked = [name for name in names if Path(base, name).is_symlink()]
+        yield from (Path(base, name) for name in sorted(files + linked))
 
 
 def _size(count: int) -> str:

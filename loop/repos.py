@@ -5,7 +5,6 @@ Trees are written to disk by us, from blobs, so no hook, filter or attribute of 
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from gitdb import IStream
 
 from governance.digests import entries_digest
 from loop.errors import HarnessError
-from loop.harness_tree import NOT_PART_OF_A_TREE, check_tree, with_edits
+from loop.harness_tree import check_tree, files_below, with_edits
 
 MODES = {"file": 0o100644, "exec": 0o100755, "link": 0o120000}
 
@@ -45,17 +44,14 @@ class CommitNote:
 def read_tree(folder: Path) -> Tree:
     """The files of a folder as {path: (mode, bytes)}. Raises HarnessError for links, devices, oversize."""
     tree: Tree = {}
-    for place, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if name not in NOT_PART_OF_A_TREE)
-        for name in sorted(files):
-            path = Path(place) / name
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                raise HarnessError(f"{path} is not a regular file; a harness holds files and folders only.")
-            tree[path.relative_to(folder).as_posix()] = (
-                "exec" if status.st_mode & 0o100 else "file",
-                path.read_bytes(),
-            )
+    for path in files_below(folder):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise HarnessError(f"{path} is not a regular file; a harness holds files and folders only.")
+        tree[path.relative_to(folder).as_posix()] = (
+            "exec" if status.st_mode & 0o100 else "file",
+            path.read_bytes(),
+        )
     check_tree(_sizes(tree))
     return tree
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from loop.agents.tree import check_texts
 from loop.errors import HarnessError
-from loop.harness_tree import LIMITS, TreeLimits, check_folder, check_path, check_tree, with_edits
+from loop.harness_tree import (
+    LIMITS,
+    TreeLimits,
+    check_folder,
+    check_path,
+    check_tree,
+    files_below,
+    with_edits,
+)
 from loop.repos import edited, read_tree
 
 SMALL = TreeLimits(files=3, file_bytes=2048, tree_bytes=3 << 10, path=20)
@@ -74,3 +83,31 @@ def test_git_and_compiled_code_are_no_part_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "main.py").touch()
     check_folder(tmp_path, SMALL)
     assert list(read_tree(tmp_path)) == ["main.py"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"), [("d/" * 700, "120 characters"), (None, "more than 500 folders")]
+)
+def test_a_folder_too_deep_or_with_too_many_folders_is_refused_however_it_is_read(
+    tmp_path: Path, folders: str | None, words: str
+) -> None:
+    (tmp_path / "main.py").touch()
+    if folders is None:
+        for index in range(501):
+            (tmp_path / f"e{index}").mkdir()
+    else:
+        os.makedirs(tmp_path / folders)
+    for read in (check_folder, read_tree):
+        with pytest.raises(HarnessError, match=words):
+            read(tmp_path)
+
+
+def test_a_link_to_a_folder_is_an_entry_and_never_followed(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "main.py").touch()
+    (tree / "data").symlink_to(tmp_path)
+    check_folder(tree)
+    assert sorted(path.name for path in files_below(tree)) == ["data", "main.py"]
+    with pytest.raises(HarnessError, match="not a regular file"):
+        read_tree(tree)
