@@ -65,6 +65,7 @@ class Run:
     peak_mib: float = 0.0
     tasks: int = 0
     cpu_s: float = 0.0
+    account: watch.ProcessorAccount = field(default_factory=watch.ProcessorAccount)
     stop: tuple[Outcome, str] | None = None
 
     def wall_s(self) -> float:
@@ -332,7 +333,8 @@ def _sample(run: Run) -> float:
     pids = watch.tree(run.init)
     seen = watch.sample(pids)
     # The namespace's first process is bubblewrap's own and no task of the program.
-    run.tasks, run.cpu_s = max(run.tasks, seen.tasks - 1), max(run.cpu_s, seen.cpu_s)
+    run.tasks = max(run.tasks, seen.tasks - 1)
+    run.cpu_s = max(run.cpu_s, seen.cpu_s, run.account.note(seen.own_s))
     memory: float | None = seen.memory_mib
     if seen.memory_mib > run.order.limits.memory_mib:
         memory = watch.exact_memory_mib(pids)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -17,11 +17,28 @@ SCRATCH_INODES = 8192
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One look at some processes: threads of all, resident MiB (shared pages counted for each process that
-    has them), processor seconds including reaped children."""
+    has them), processor seconds including reaped children; `own_s` maps (pid, start) to a process's own seconds."""
 
     tasks: int
     memory_mib: float
     cpu_s: float
+    own_s: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+
+@dataclass
+class ProcessorAccount:
+    """Processor seconds of all processes that were ever seen. A parent that ignores SIGCHLD has its children buried
+    without their time being added to anybody's: what was seen of them stays on this account. What lives and dies
+    between two looks is not on it."""
+
+    alive: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    gone_s: float = 0.0
+
+    def note(self, own_s: Mapping[tuple[int, int], float]) -> float:
+        """Takes in one sample's `own_s`; the seconds so far."""
+        self.gone_s += sum(seconds for key, seconds in self.alive.items() if key not in own_s)
+        self.alive = own_s
+        return self.gone_s + sum(own_s.values())
 
 
 def tree(root: int) -> list[int]:
@@ -66,15 +83,17 @@ def others() -> list[int]:
 def sample(pids: Iterable[int]) -> Sample:
     """Sums over those of the processes that are alive."""
     tasks, pages, ticks = 0, 0, 0
+    own_s: dict[tuple[int, int], float] = {}
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
             continue
         ticks += sum(map(int, fields[11:15]))
+        own_s[pid, int(fields[19])] = sum(map(int, fields[11:13])) * TICK_S
         tasks += int(fields[17])
         pages += int(fields[21]) or _pages_of_threads(pid)
-    return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S)
+    return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S, own_s)
 
 
 def _pages_of_threads(pid: int) -> int:

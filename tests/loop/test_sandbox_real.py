@@ -92,6 +92,24 @@ def test_processor_time_is_limited_over_all_processes_together(real: Runner) -> 
     assert "processor time" in result.reason
 
 
+def test_processor_time_of_children_that_nobody_buries_is_limited(real: Runner) -> None:
+    source = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if not os.fork():
+        while time.process_time() < 0.4: pass
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:
+        pass
+"""
+    result = real(source, cpu_s=1)
+    assert result.outcome is Outcome.LIMIT
+    assert "processor time" in result.reason
+
+
 def test_threads_and_processes_are_limited_and_counted(real: Runner) -> None:
     source = "import os, time\ntry:\n    while os.fork(): pass\nexcept OSError: time.sleep(.5)\nelse: time.sleep(5)"
     result = real(source, processes=16)

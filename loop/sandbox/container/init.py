@@ -54,6 +54,7 @@ class Run:
     logged: int = 0
     reaped_s: float = 0.0
     cpu_s: float = 0.0
+    account: watch.ProcessorAccount = field(default_factory=watch.ProcessorAccount)
     peak_mib: float = 0.0
     tasks: int = 0
     stop: tuple[Outcome, str] | None = None
@@ -228,7 +229,8 @@ def _note(run: Run, *, exact: bool = True) -> float:
     the limit."""
     pids = watch.others()
     seen = watch.sample(pids)
-    run.tasks, run.cpu_s = max(run.tasks, seen.tasks), max(run.cpu_s, run.reaped_s + seen.cpu_s)
+    run.tasks = max(run.tasks, seen.tasks)
+    run.cpu_s = max(run.cpu_s, run.reaped_s + seen.cpu_s, run.account.note(seen.own_s))
     memory: float | None = seen.memory_mib
     if seen.memory_mib > run.limits.memory_mib:
         memory = watch.exact_memory_mib(pids) if exact else 0.0
