@@ -1,4 +1,4 @@
-"""A hard memory limit for one sandbox, where this process may make control groups (in practice: root).
+"""A hard memory limit and an exact processor account for one sandbox, where groups can be made (in practice: by root).
 
 The watchdog in watch.py looks every 50 ms and can be overrun; the group cannot. It counts the sandbox's tmpfs
 files too, so its limit is the memory limit plus all that may be written there. The supervisor enters it, for its
@@ -6,6 +6,8 @@ children to be born there, and leaves once bubblewrap was: which member the kern
 program's hand. An empty group is swept away when the next one is made.
 
 Version 2 charges the buffers of TCP sockets to the same limit. Version 1 counts them apart, so they get a limit there.
+Version 2 tells the processor time of every group. Version 1 has a tree of its own for that; the group there has the
+same name.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from loop.types import Limits
 
 VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")
+PROCESSOR_1 = Path("/sys/fs/cgroup/cpuacct")
 PREFIX = "pawl-"
 SUPERVISORS = "pawl_supervisors"
 MIB = 1 << 20
@@ -44,17 +48,35 @@ class MemoryGroup:
         if version is None:
             return None
         base = VERSION_1 if version == 1 else VERSION_2
-        _sweep(base)
         group = cls(base / f"{PREFIX}{os.getpid()}", version)
-        group.path.mkdir(exist_ok=True)
-        (group.path / "cgroup.procs").write_text(str(os.getpid()))
+        for place in group._places():
+            _sweep(place.parent)
+            _enter(place)
         return group
 
     def leave(self) -> None:
         """Takes the calling process out of the group, into one without a limit."""
-        outside = self.path.with_name(SUPERVISORS)
-        outside.mkdir(exist_ok=True)
-        (outside / "cgroup.procs").write_text(str(os.getpid()))
+        for place in self._places():
+            _enter(place.with_name(SUPERVISORS))
+
+    def meter(self) -> Callable[[], float]:
+        """Tells the processor seconds of all that ran in the group since this call, dead or alive; 0 where the kernel
+        keeps no such account."""
+        began = self._processor_s()
+        return lambda: self._processor_s() - began
+
+    def _processor_s(self) -> float:
+        try:
+            if self.version == 1:
+                return int((PROCESSOR_1 / self.path.name / "cpuacct.usage").read_text()) / 1e9
+            counts = dict(line.split() for line in (self.path / "cpu.stat").read_text().splitlines())
+        except FileNotFoundError:
+            return 0.0
+        return int(counts["usage_usec"]) / 1e6
+
+    def _places(self) -> list[Path]:
+        apart = self.version == 1 and os.access(PROCESSOR_1, os.W_OK)
+        return [self.path, PROCESSOR_1 / self.path.name] if apart else [self.path]
 
     def limit(self, limits: Limits) -> None:
         """What all processes in the group may use together: memory, memory file systems, what we had charged."""
@@ -86,6 +108,11 @@ def available() -> int | None:
         if "memory" in (VERSION_2 / "cgroup.subtree_control").read_text().split():
             return 2 if os.access(VERSION_2, os.W_OK) else None
     return None
+
+
+def _enter(group: Path) -> None:
+    group.mkdir(exist_ok=True)
+    (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _sweep(base: Path) -> None:

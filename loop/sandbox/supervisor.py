@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -66,6 +66,7 @@ class Run:
     tasks: int = 0
     cpu_s: float = 0.0
     account: watch.ProcessorAccount = field(default_factory=watch.ProcessorAccount)
+    meter: Callable[[], float] = lambda: 0.0
     stop: tuple[Outcome, str] | None = None
 
     def wall_s(self) -> float:
@@ -188,6 +189,7 @@ def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
     with _launched(order, build_command(order, staged, present), uid if root else None) as run:
         if group is not None:
             group.leave()
+            run.meter = group.meter()
         _watch(run, asker)
         usage = _kill(run)
         started = os.read(run.started_pipe, 1) == b"s"
@@ -334,7 +336,7 @@ def _sample(run: Run) -> float:
     seen = watch.sample(pids)
     # The namespace's first process is bubblewrap's own and no task of the program.
     run.tasks = max(run.tasks, seen.tasks - 1)
-    run.cpu_s = max(run.cpu_s, seen.cpu_s, run.account.note(seen.own_s))
+    run.cpu_s = max(run.cpu_s, seen.cpu_s, run.account.note(seen.own_s), run.meter())
     memory: float | None = seen.memory_mib
     if seen.memory_mib > run.order.limits.memory_mib:
         memory = watch.exact_memory_mib(pids)
@@ -365,7 +367,7 @@ def _kill(run: Run) -> Usage:
     for pipe in (run.log_pipe, run.status_pipe):
         while _read(run, pipe):
             continue
-    return Usage(wall_s, max(cpu_s, run.cpu_s), run.peak_mib, processes=max(run.tasks, 1))
+    return Usage(wall_s, max(cpu_s, run.cpu_s, run.meter()), run.peak_mib, processes=max(run.tasks, 1))
 
 
 def _verdict(run: Run, usage: Usage) -> verdicts.Verdict:

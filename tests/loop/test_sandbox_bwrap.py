@@ -92,6 +92,26 @@ def test_memory_that_a_watchdog_cannot_see_in_time_is_held_by_a_control_group(re
     assert not [path for path in dead if _holds_a_process(path)]
 
 
+def test_processor_time_that_no_look_catches_is_told_by_a_control_group(real: Runner) -> None:
+    if cgroup.available() is None:
+        return  # an ordinary user's worker: what lives and dies between two looks is not counted, as is documented
+    source = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(60):
+    if not os.fork():
+        while time.process_time() < 0.01: pass
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:
+        pass
+"""
+    result = real(source)
+    assert result.outcome is Outcome.OK
+    assert result.usage.cpu_s is not None and result.usage.cpu_s >= 0.6
+
+
 def test_two_runs_at_once_have_different_uids_and_both_end_well(real: Runner, tmp_path: Path) -> None:
     source = "import re, time; time.sleep(.5); print(re.findall('uid=[0-9]+', open('/proc/self/mountinfo').read()))"
 
