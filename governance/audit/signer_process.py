@@ -26,7 +26,8 @@ from governance.audit.notes import TreeHead, VerifierKey, parse_key
 from governance.audit.signer import FileSigner, SigningRefused
 from governance.errors import AuditError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # for each caller; the next one waits longer than that
+PATIENCE_S = 30.0
 MAX_LINE = 256 * 1024  # an entry (64 KiB) as hex, with its proof
 
 
@@ -65,7 +66,7 @@ class SocketSigner:
     def _ask(self, call: str, *args: Any) -> Any:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-                link.settimeout(TIMEOUT_S)
+                link.settimeout(PATIENCE_S)
                 link.connect(str(self.path))
                 link.sendall(json.dumps({"call": call, "args": args}).encode() + b"\n")
                 with link.makefile("rb") as stream:
