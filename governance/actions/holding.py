@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from django.utils import timezone
+from typing import Any
 
 from governance.actions.base import act, check_reason, move, note
+from governance.actions.endings import ask_to_end
 from governance.actors import Actor
 from governance.audit.log import Facts, record
-from governance.errors import BadInput, Stale
+from governance.errors import BadInput
 from governance.lineage import held_with
 from governance.models import Hold, Proposal, Release, Version
 from governance.policy import policy_facts, policy_in_force
 from governance.rules import check_may_lift, check_may_revert
 from governance.transitions import OPEN, Status
-
-PEOPLE_TO_LIFT: Final = 2
 
 
 @act("hold", durable=True)
@@ -38,13 +35,8 @@ def lift_hold(*, digest: str, reason: str, by: Actor) -> Hold:
         raise BadInput(f"{digest[:12]} is not held.")
     person = check_may_lift(held, by)
     text = check_reason(reason, policy_in_force()[0].min_reason)
-    asked = [*held.lifted_by, person.ref]
-    over = timezone.now() if len(asked) == PEOPLE_TO_LIFT else None
-    changed = Hold.objects.filter(pk=held.pk, lifted_by=held.lifted_by, lifted_at__isnull=True)
-    if changed.update(lifted_by=asked, lifted_at=over) != 1:
-        raise Stale("Somebody else asked to lift it at the same moment; look again.")
-    held.refresh_from_db()
-    note_hold("hold.lift", held, text, by, {"asked": asked, "over": over is not None})
+    asked = ask_to_end(held, person, asked="lifted_by", ended="lifted_at")
+    note_hold("hold.lift", held, text, by, {"asked": asked, "over": held.lifted_at is not None})
     return held
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from django.utils import timezone
+from typing import Any
 
 from governance.actions.base import act, check_reason, move, note
+from governance.actions.endings import ask_to_end
 from governance.actors import Actor
 from governance.audit.log import Facts, record
-from governance.errors import BadInput, Stale
+from governance.errors import BadInput
 from governance.models import Halt, Proposal
 from governance.policy import policy_facts, policy_in_force
 from governance.rules import check_may_resume, check_may_stop, minute
 from governance.transitions import OPEN, Status
-
-PEOPLE_TO_RESUME: Final = 2
 
 
 @act("stop", durable=True)
@@ -53,13 +50,8 @@ def resume(*, scope: str, reason: str, by: Actor) -> Halt:
         raise BadInput(f"{scope or 'Everything'} is not stopped.")
     person = check_may_resume(halt, by)
     text = check_reason(reason, policy_in_force()[0].min_reason)
-    asked = [*halt.resumed_by, person.ref]
-    ended = timezone.now() if len(asked) == PEOPLE_TO_RESUME else None
-    changed = Halt.objects.filter(pk=halt.pk, resumed_by=halt.resumed_by, resumed_at__isnull=True)
-    if changed.update(resumed_by=asked, resumed_at=ended) != 1:
-        raise Stale("Somebody else asked to resume at the same moment; look again.")
-    halt.refresh_from_db()
-    _record("resume", halt, text, by, {"asked": asked, "over": ended is not None})
+    asked = ask_to_end(halt, person, asked="resumed_by", ended="resumed_at")
+    _record("resume", halt, text, by, {"asked": asked, "over": halt.resumed_at is not None})
     return halt
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,9 +12,10 @@ from django.test import Client
 
 from governance.actions import hold, promote, review, stop
 from governance.audit.views import events_csv
-from governance.errors import GovernanceError, NotAllowed
+from governance.errors import NotAllowed
 from governance.models import Attempt, AuditEntry, Halt, Hold, Pointer, PointerMove, Proposal, Review
 from tests.governance.cast import REASON, World, approved, make_adapter, promoted, ready, say
+from tests.governance.together import together
 
 
 def as_person(world: World, name: str) -> Client:
@@ -84,32 +84,11 @@ def _state() -> list[object]:
     return [list(table.objects.order_by("pk").values()) for table in tables]
 
 
-def _together(*acts: Callable[[], object]) -> list[GovernanceError]:
-    refused: list[GovernanceError] = []
-    start = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            start.wait(10)
-            act()
-        except GovernanceError as error:
-            refused.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return refused
-
-
 def test_v15_4_2_a_check_and_the_act_that_depends_on_it_are_one(lasting_world: World) -> None:
     world = lasting_world
     proposal = approved(world)
     held = world.seed.digest
-    refused = _together(
+    refused = together(
         lambda: promote(proposal=proposal, reason=REASON, by=world.cast.act("operator")),
         lambda: stop(scope="", reason=REASON, by=world.cast.act("rita")),
         lambda: hold(digest=held, reason=REASON, by=world.cast.act("starter")),

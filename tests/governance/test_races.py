@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from itertools import pairwise
 
-from django.db import connection
-
 from governance.actions import promote, revert, review
 from governance.audit.log import AuditEntry
-from governance.errors import GovernanceError
 from governance.models import Pointer, PointerMove, Proposal, Review
 from tests.governance.cast import BOLDER, REASON, World, approved, make_adapter, promoted, ready
-
-
-def _together(*acts: Callable[[], object]) -> list[GovernanceError]:
-    """Run the acts at the same time, each in a thread and connection of its own; the refusals they got."""
-    refused: list[GovernanceError] = []
-    start = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            start.wait(10)
-            act()
-        except GovernanceError as error:
-            refused.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return refused
+from tests.governance.together import together
 
 
 def test_a_double_click_on_promote_moves_the_pointer_once(lasting_world: World) -> None:
     world = lasting_world
     proposal = approved(world)
     by = world.cast.act("operator")
-    refused = _together(*[lambda: promote(proposal=proposal, reason=REASON, by=by)] * 3)
+    refused = together(*[lambda: promote(proposal=proposal, reason=REASON, by=by)] * 3)
     assert len(refused) == 2
     assert PointerMove.objects.filter(key="release:digits", kind="promote").count() == 1
     assert Pointer.objects.get(key="release:digits").generation == 1
@@ -52,7 +27,7 @@ def test_of_two_approved_proposals_one_goes_live_and_the_other_is_stale(lasting_
     world = lasting_world
     first, second = approved(world), approved(world, BOLDER)
     by = world.cast.act("operator")
-    refused = _together(
+    refused = together(
         lambda: promote(proposal=first, reason=REASON, by=by),
         lambda: promote(proposal=second, reason=REASON, by=by),
     )
@@ -75,7 +50,7 @@ def test_two_reviewers_at_once_both_count(lasting_world: World) -> None:
             by=world.cast.act(name),
         )
 
-    assert _together(approve("rita"), approve("ravi")) == []
+    assert together(approve("rita"), approve("ravi")) == []
     proposal.refresh_from_db()
     assert (proposal.status, Review.objects.count()) == ("approved", 2)
 
@@ -84,7 +59,7 @@ def test_one_person_in_two_windows_counts_once(lasting_world: World) -> None:
     world = lasting_world
     proposal = ready(world, BOLDER)
     by = world.cast.act("rita")
-    refused = _together(
+    refused = together(
         *[
             lambda: review(
                 proposal=proposal,
@@ -107,7 +82,7 @@ def test_a_promotion_and_a_revert_at_once_leave_one_history(lasting_world: World
         world, BOLDER, old={"main.py": ("file", b"print(1)\n"), "settings.toml": ("file", b"votes = 3\n")}
     )
     by = world.cast.act("operator")
-    _together(
+    together(
         lambda: promote(proposal=newer, reason=REASON, by=by),
         lambda: revert(key="release:digits", to_digest=world.seed.digest, reason=REASON, by=by),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from loop.sandbox import BACKENDS, chosen_backend
 from loop.sandbox.base import SandboxBackend
 from loop.sandbox.fake import FakeBackend, FakeRun
-from loop.types import Probe
+from loop.types import Limits, Mount, Probe, SandboxResult, SandboxSpec
 
 PROGRAM = "/harness/main.py"
 MIB = 1 << 20
@@ -80,3 +83,23 @@ def runnable() -> list[str]:
 def make(name: str, programs: Mapping[str, Callable[[FakeRun], int]]) -> SandboxBackend:
     """The named backend; the fake one knows the given programs."""
     return FakeBackend(programs) if name == "fake" else chosen_backend(name)
+
+
+def runner_of(backend: SandboxBackend, folder: Path) -> Callable[..., SandboxResult]:
+    """Runs source as the harness of this backend below `folder`; a.txt is collected."""
+
+    def run(source: str, spec: dict[str, Any] | None = None, **limits: Any) -> SandboxResult:
+        harness, out = folder / "harness", folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        harness.mkdir(exist_ok=True)
+        out.mkdir()
+        (harness / "main.py").write_text(source)
+        chosen: dict[str, Any] = {
+            "argv": (backend.python, "-I", PROGRAM),
+            "mounts": (Mount(harness, "/harness"),),
+            "outputs": ("a.txt",),
+            "limits": Limits(**({"wall_s": 10} | limits)),
+        }
+        return backend.run(SandboxSpec(**(chosen | (spec or {}))), out)
+
+    return run

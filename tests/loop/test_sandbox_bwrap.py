@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loop.errors import SandboxError
 from loop.sandbox import cgroup, get_backend
 from loop.sandbox.bwrap import BwrapBackend, python_inside
-from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec
-from tests.loop.sandboxes import PROGRAM
+from loop.types import Mount, Outcome, SandboxResult, SandboxSpec
+from tests.loop.sandboxes import PROGRAM, runner_of
 
 Runner = Callable[..., SandboxResult]
 
@@ -24,23 +22,7 @@ Runner = Callable[..., SandboxResult]
 @pytest.fixture
 def real(tmp_path: Path) -> Callable[..., SandboxResult]:
     """Runs a piece of Python source in bubblewrap; a.txt is collected."""
-    backend = get_backend("bwrap")
-
-    def run(source: str, spec: dict[str, Any] | None = None, **limits: Any) -> SandboxResult:
-        harness, out = tmp_path / "harness", tmp_path / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        harness.mkdir(exist_ok=True)
-        out.mkdir()
-        (harness / "main.py").write_text(source)
-        chosen: dict[str, Any] = {
-            "argv": (backend.python, "-I", PROGRAM),
-            "mounts": (Mount(harness, "/harness"),),
-            "outputs": ("a.txt",),
-            "limits": Limits(**({"wall_s": 10} | limits)),
-        }
-        return backend.run(SandboxSpec(**(chosen | (spec or {}))), out)
-
-    return run
+    return runner_of(get_backend("bwrap"), tmp_path)
 
 
 def test_the_probe_says_what_is_guaranteed() -> None:

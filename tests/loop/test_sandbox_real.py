@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loop.errors import SandboxError
 from loop.sandbox import get_backend
-from loop.types import Limits, Mount, Outcome, SandboxResult, SandboxSpec
-from tests.loop.sandboxes import PROGRAM, runnable
+from loop.types import Mount, Outcome, SandboxResult
+from tests.loop.sandboxes import runnable, runner_of
 
 Runner = Callable[..., SandboxResult]
 
@@ -22,23 +20,7 @@ Runner = Callable[..., SandboxResult]
 @pytest.fixture(params=runnable())
 def real(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., SandboxResult]:
     """Runs a piece of Python source in each real sandbox that works here; a.txt is collected."""
-    backend = get_backend(request.param)
-
-    def run(source: str, spec: dict[str, Any] | None = None, **limits: Any) -> SandboxResult:
-        harness, out = tmp_path / "harness", tmp_path / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        harness.mkdir(exist_ok=True)
-        out.mkdir()
-        (harness / "main.py").write_text(source)
-        chosen: dict[str, Any] = {
-            "argv": (backend.python, "-I", PROGRAM),
-            "mounts": (Mount(harness, "/harness"),),
-            "outputs": ("a.txt",),
-            "limits": Limits(**({"wall_s": 10} | limits)),
-        }
-        return backend.run(SandboxSpec(**(chosen | (spec or {}))), out)
-
-    return run
+    return runner_of(get_backend(request.param), tmp_path)
 
 
 def test_the_program_sees_no_host_path_and_no_foreign_variable(
