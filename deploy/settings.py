@@ -99,7 +99,7 @@ USE_TZ = True
 USE_I18N = False
 
 # --- accounts ---
-AUTHENTICATION_BACKENDS: list[str] = ["governance.authentication.ThrottledBackend"]
+AUTHENTICATION_BACKENDS: list[str] = ["governance.desk.authentication.ThrottledBackend"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {

@@ -8,4 +8,4 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
-urlpatterns += [path("", include(name)) for name in ("governance.urls", "loop.urls") if find_spec(name)]
+urlpatterns += [path("", include(name)) for name in ("governance.desk.urls", "loop.urls") if find_spec(name)]

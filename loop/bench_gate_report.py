@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from governance.svg import Scale, element, join
+from governance.desk.svg import Scale, element, join
 from loop.bench_gate import ACCURACY, ALPHA, COLUMNS, POWER, PUBLISHED, REDRAWN, Figure, Results
 
 DISCORDANCE = 2 * REDRAWN * ACCURACY * (1 - ACCURACY)

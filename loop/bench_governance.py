@@ -19,8 +19,8 @@ from django.db import transaction
 
 from governance.actions import create_person, grant_role, install_policy
 from governance.actors import LOOP, SETUP, Actor
+from governance.assurance.export import ExportRequest, export_bundle
 from governance.audit.checkpoints import get_signer, make_checkpoint
-from governance.audit.export import ExportRequest, export_bundle
 from governance.audit.log import Facts, record
 from governance.audit.queries import LogFilter
 from governance.models import AuditEntry

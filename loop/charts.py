@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from django.utils.safestring import SafeString
 
-from governance.svg import Scale, element, join
+from governance.desk.svg import Scale, element, join
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 

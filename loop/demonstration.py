@@ -16,11 +16,11 @@ from django.db import transaction
 from deploy import home
 from governance import actions
 from governance.actors import SETUP, Actor
-from governance.audit.bundle import Report
+from governance.assurance.bundle import Report
+from governance.assurance.export import ExportRequest, export_bundle
+from governance.assurance.verify import verify_bundle
 from governance.audit.checkpoints import init_signer
-from governance.audit.export import ExportRequest, export_bundle
 from governance.audit.log import Facts
-from governance.audit.verify import verify_bundle
 from governance.errors import NotAllowed
 from governance.models import Person, PointerMove, Proposal, Review, Task
 from governance.people import in_setup

@@ -11,9 +11,9 @@ import structlog
 from django.utils import timezone
 
 from governance import actions
+from governance.assurance.verify import verify_is_due, verify_live
+from governance.assurance.witnesses import witness_latest
 from governance.audit import checkpoints
-from governance.audit.verify import verify_is_due, verify_live
-from governance.audit.witnesses import witness_latest
 from loop import training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows

@@ -10,10 +10,10 @@ import structlog
 
 from governance.actions import note_event
 from governance.actors import LOOP
+from governance.assurance.receipt import ReceiptInvalid, check_receipt
+from governance.assurance.receipts import make_receipt
 from governance.audit.checkpoints import get_signer
 from governance.audit.log import Facts
-from governance.audit.receipt import ReceiptInvalid, check_receipt
-from governance.audit.receipts import make_receipt
 from governance.errors import GovernanceError
 from governance.models import AuditEntry, Pointer, Release, Task
 from governance.pointers import release_key

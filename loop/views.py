@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from governance.views.base import Visitor, desk_page, names_by_ref, whole_number
+from governance.desk.base import Visitor, desk_page, names_by_ref, whole_number
 from loop import presenters
 from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from governance import visible as visible_text
+from governance.desk import visible as visible_text
 from governance.models import Halt
 
 register = template.Library()

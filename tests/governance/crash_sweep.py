@@ -149,7 +149,7 @@ def sweep(name: str, home: Path, kept: Path) -> dict[str, Any]:
     """One act, killed at each of its points in turn, on a fresh copy of the instance each time."""
     from django.db import connections
 
-    from governance.audit.verify import live_differences
+    from governance.assurance.verify import live_differences
 
     def restore() -> None:
         connections.close_all()

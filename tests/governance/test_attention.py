@@ -11,9 +11,9 @@ from django.utils import timezone
 from governance.actions import mark_seen, review
 from governance.actors import LOOP
 from governance.attention import attention_of, file_marks, habits
+from governance.desk.evidence import cards
 from governance.errors import NotAllowed
 from governance.models import Attempt, AuditEntry, Evidence, Proposal, Review, Seen
-from governance.views.evidence import cards
 from tests.governance.cast import (
     BETTER,
     BOLDER,

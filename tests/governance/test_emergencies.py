@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from governance.actions import acknowledge, break_glass, hold, install_task, promote, revert_due
 from governance.actors import SETUP
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Proposal
 from governance.pointers import live_release

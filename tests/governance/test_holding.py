@@ -7,7 +7,7 @@ import pytest
 from governance.actions import hold, lift_hold, open_proposal, register_release, revert, revert_lineage
 from governance.actions.installing import ReleaseDraft
 from governance.actors import LOOP
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.errors import BadInput, NotAllowed
 from governance.lineage import ancestry, live_descendants
 from governance.models import AuditEntry, Hold, Release

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from governance import actions
-from governance.diagram import mermaid, page
+from governance.desk.diagram import mermaid, page
 from governance.transitions import NEXT
 
 REPO = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ WRITERS = {
     "governance/audit/rows.py": {"a row"},
     "governance/audit/stored_tree.py": {"AuditNode"},
     "governance/audit/tokens.py": {"ReadToken"},
-    "governance/audit/witnesses.py": {"Witnessing"},
+    "governance/assurance/witnesses.py": {"Witnessing"},
 }
 
 
@@ -81,7 +81,7 @@ def test_raw_sql_is_used_only_to_look_at_the_triggers() -> None:
     raw = [
         path for path in _sources("governance", "loop") if re.search(r"\.cursor\(|\.raw\(", path.read_text())
     ]
-    assert raw == [REPO / "governance" / "audit" / "verify.py"]
+    assert raw == [REPO / "governance" / "assurance" / "verify.py"]
     assert not re.search(r"(?i)insert into|update \w+ set|delete from", raw[0].read_text())
 
 

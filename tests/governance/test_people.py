@@ -23,7 +23,7 @@ from governance.actions import (
 )
 from governance.actions.people import apply_roster
 from governance.actors import LOOP, SETUP
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Person, Proposal, RoleGrant

@@ -19,7 +19,7 @@ from governance.actions import (
     review,
 )
 from governance.actors import CLOCK, LOOP, VERIFIER
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.digests import json_digest
 from governance.errors import AuditError, BadInput, NotAllowed, Stale
 from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal, Review

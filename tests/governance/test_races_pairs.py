@@ -11,7 +11,7 @@ from django.db import connection
 
 from governance.actions import hold, lift_hold, promote, resume, revert, stop, withdraw
 from governance.actors import LOOP
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.errors import BadInput, GovernanceError
 from governance.models import AuditEntry, AuditHead, Halt, Hold, Pointer, PointerMove, Proposal, RoleGrant
 from governance.roles import OPERATOR, REVIEWER

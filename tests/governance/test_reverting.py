@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from governance.actions import acknowledge, expire_due, refresh_stale, revert
 from governance.actors import CLOCK, LOOP
-from governance.audit.replay import replay
+from governance.assurance.replay import replay
 from governance.errors import AuditError, BadInput, NotAllowed
 from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal
 from governance.pointers import live_release

@@ -74,7 +74,7 @@ def run(ref: str, fatal: int) -> dict[str, Any]:
 
 def outcome(ref: str) -> dict[str, Any]:
     """Everything that a killed process must not change, without moments, durations and random names."""
-    from governance.audit.verify import live_differences
+    from governance.assurance.verify import live_differences
     from governance.models import AuditEntry, Proposal, Release, Version
     from loop.installation import repo_of
     from loop.models import ArchiveEntry, Campaign, Generation, HiddenQuery, Rollout, Verification

@@ -81,7 +81,7 @@ def run(ref: str) -> str:
 
 def archive(ref: str) -> str:
     """The campaign's end, its archive, its adapters and what it spent as JSON."""
-    from governance.audit.verify import live_differences
+    from governance.assurance.verify import live_differences
     from loop.models import ArchiveEntry, Campaign, HiddenQuery, TrainingJob
 
     campaign = Campaign.objects.get(ref=ref)

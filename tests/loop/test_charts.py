@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from governance.svg import Scale, element, interval_plot
+from governance.desk.svg import Scale, element, interval_plot
 from loop.charts import ScorePoint, best_so_far, nice_ticks, score_chart, sparkline
 
 POINTS = [

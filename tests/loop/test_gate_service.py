@@ -16,13 +16,13 @@ from django.db.migrations.executor import MigrationExecutor
 
 from governance.actions import policy_manifest, register_version
 from governance.actors import SETUP
+from governance.desk.evidence import cards
+from governance.desk.needs import needs_of
 from governance.digests import json_digest, sha256_hex
 from governance.models import AuditEntry, Pointer, Task, Version
 from governance.pointers import evaluator_in_force
 from governance.policy import bundled_text, parse_policy, policy_in_force
 from governance.rules import standing
-from governance.views.evidence import cards
-from governance.views.needs import needs_of
 from loop import advance, campaigns
 from loop.campaigns import Wish, promise, start
 from loop.contract import Budgets, Contract

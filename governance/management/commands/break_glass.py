@@ -7,9 +7,9 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import break_glass
-from governance.finding import release_by_digest, task_by_slug
+from governance.desk.finding import release_by_digest, task_by_slug
+from governance.desk.signin import sign_in
 from governance.policy import policy_in_force
-from governance.signin import sign_in
 
 
 class Command(PawlCommand):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.audit.export import ExportRequest, export_bundle
+from governance.assurance.export import ExportRequest, export_bundle
 from governance.audit.queries import LogFilter
+from governance.desk.signin import sign_in
 from governance.errors import BadInput
-from governance.signin import sign_in
 
 
 class Command(PawlCommand):

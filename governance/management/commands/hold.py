@@ -7,10 +7,10 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import hold, lift_hold, revert_lineage
-from governance.finding import digest_by_prefix
+from governance.desk.finding import digest_by_prefix
+from governance.desk.signin import sign_in
 from governance.lineage import live_descendants, newest_without
 from governance.models import Hold
-from governance.signin import sign_in
 
 
 class Command(PawlCommand):

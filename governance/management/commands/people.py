@@ -9,12 +9,12 @@ from typing import Any, Literal
 from deploy.cli import PawlCommand
 from governance.actions import create_person, grant_role, install_policy, revoke_role
 from governance.actors import SETUP, Actor
+from governance.desk.signin import ask_password, sign_in
 from governance.errors import BadInput
 from governance.models import Person
 from governance.people import in_setup, person_named
 from governance.roles import MEANING, ROLES, roles_of
 from governance.roster import FEWEST_OWNERS, RoleChange, owners_in, roster_now
-from governance.signin import ask_password, sign_in
 from governance.submitting import TO, submit_roles
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import promote
-from governance.finding import proposal_by_ref
-from governance.signin import sign_in
+from governance.desk.finding import proposal_by_ref
+from governance.desk.signin import sign_in
 
 
 class Command(PawlCommand):

@@ -7,9 +7,9 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.audit.tokens import create_token, revoke_token
+from governance.desk.signin import sign_in
 from governance.errors import BadInput
 from governance.models import ReadToken
-from governance.signin import sign_in
 
 
 class Command(PawlCommand):

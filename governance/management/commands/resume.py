@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import resume
-from governance.signin import sign_in
+from governance.desk.signin import sign_in
 
 
 class Command(PawlCommand):

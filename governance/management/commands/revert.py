@@ -7,10 +7,10 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import revert
-from governance.finding import release_by_digest, task_by_slug
+from governance.desk.finding import release_by_digest, task_by_slug
+from governance.desk.signin import sign_in
 from governance.models import PointerMove, Task
 from governance.pointers import current_digest, release_key
-from governance.signin import sign_in
 
 
 class Command(PawlCommand):

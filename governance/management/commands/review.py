@@ -7,11 +7,11 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import acknowledge, review
+from governance.desk.finding import proposal_by_ref
+from governance.desk.signin import sign_in
 from governance.errors import BadInput
-from governance.finding import proposal_by_ref
 from governance.models import Proposal, Review
 from governance.policy import policy_in_force
-from governance.signin import sign_in
 from governance.transitions import DECIDABLE
 
 

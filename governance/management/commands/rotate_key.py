@@ -6,8 +6,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.audit.rotation import rotate_key
-from governance.signin import sign_in
+from governance.assurance.rotation import rotate_key
+from governance.desk.signin import sign_in
 
 
 class Command(PawlCommand):

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from deploy.cli import PawlCommand
-from governance.diagram import page
+from governance.desk.diagram import page
 from governance.errors import BadInput
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from deploy.cli import PawlCommand
 from governance.actions import stop
-from governance.finding import task_by_slug
-from governance.signin import sign_in
+from governance.desk.finding import task_by_slug
+from governance.desk.signin import sign_in
 
 
 class Command(PawlCommand):

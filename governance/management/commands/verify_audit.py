@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.audit.bundle import Pins
-from governance.audit.bundle_files import render
-from governance.audit.bundle_parts import STATUS_WORDS, TAMPERED
-from governance.audit.verify import live_differences, verify_bundle
+from governance.assurance.bundle import Pins
+from governance.assurance.bundle_files import render
+from governance.assurance.bundle_parts import STATUS_WORDS, TAMPERED
+from governance.assurance.verify import live_differences, verify_bundle
 from governance.errors import AuditError, BadInput
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.audit.witness_server import Witness, load_config, make_server
+from governance.assurance.witness_server import Witness, load_config, make_server
 
 
 class Command(PawlCommand):

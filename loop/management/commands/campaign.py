@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
 from deploy.services import Plan, Supervisor
+from governance.desk.signin import sign_in
 from governance.models import Task
 from governance.rules import check_may_install
-from governance.signin import sign_in
 from loop import campaigns
 from loop.agents.backends import default_profile, get_backend
 from loop.contract import LEVERS, Budgets

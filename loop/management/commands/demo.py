@@ -15,8 +15,8 @@ from deploy import home
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
 from deploy.services import Plan, Supervisor
-from governance.audit.bundle import OK
-from governance.audit.bundle_files import render
+from governance.assurance.bundle import OK
+from governance.assurance.bundle_files import render
 from governance.models import Proposal, Task
 from governance.transitions import DECIDABLE
 from loop import campaigns

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
-from governance.signin import sign_in
+from governance.desk.signin import sign_in
 from loop.installation import install
 
 

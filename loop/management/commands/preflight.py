@@ -8,8 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from deploy.cli import PawlCommand
 from deploy.prepare import prepare
+from governance.desk.signin import sign_in
 from governance.models import Task
-from governance.signin import sign_in
 from loop.installed import open_task
 from loop.preflight import Check, as_table
 from loop.preflights import carry_out

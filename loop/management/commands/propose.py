@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
+from governance.desk.finding import task_by_slug
+from governance.desk.signin import sign_in
 from governance.errors import BadInput
-from governance.finding import task_by_slug
 from governance.models import Proposal
-from governance.signin import sign_in
 from governance.submitting import submit_policy
 from loop.evaluator_change import propose_evaluator, propose_registered
 

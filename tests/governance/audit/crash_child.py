@@ -57,7 +57,7 @@ def promote_and_die(statement: int) -> None:
 
 def outcome() -> bool:
     """Whether the promotion happened. Raises AssertionError when half of it did."""
-    from governance.audit.verify import live_differences
+    from governance.assurance.verify import live_differences
     from governance.models import AuditEntry, Pointer, PointerMove, Proposal, Review
 
     happened = Pointer.objects.get(key="release:digits").generation == 1

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from governance.actors import LOOP
+from governance.assurance.verify import live_differences
 from governance.audit.checkpoints import (
     check_ready,
     get_signer,
@@ -23,7 +24,6 @@ from governance.audit.log import record
 from governance.audit.notes import open_checkpoint
 from governance.audit.signer import KEY_FILE, SigningRefused
 from governance.audit.stored_tree import StoredTree
-from governance.audit.verify import live_differences
 from governance.errors import AuditError
 from governance.models import AuditEntry, AuditHead, Checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from governance.audit.entries import shape_problem
-from tests.governance.audit.forge import entry
+from tests.governance.assurance.forge import entry
 
 HONEST = {**entry("a.b", ("campaign", "7"), {}), "seq": 0}
 

@@ -12,9 +12,9 @@ from django.utils import timezone
 from governance.actions import expire_due, install_task
 from governance.audit.checkpoints import tick
 from governance.audit.refusals import log_refusals
+from governance.desk.signin import sign_in
 from governance.errors import NotAllowed
 from governance.models import AuditEntry
-from governance.signin import sign_in
 from tests.governance.cast import World
 
 
@@ -82,7 +82,7 @@ def test_failed_sign_ins_are_entries_without_what_was_typed(
 
 
 def test_guessing_does_not_fill_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governance.signin.MAX_NOTED", 2)
+    monkeypatch.setattr("governance.desk.signin.MAX_NOTED", 2)
     monkeypatch.setenv("PAWL_PASSWORD", "guess")
     for _ in range(4):
         with pytest.raises(NotAllowed):

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from django.db import transaction
 
+from governance.assurance.verify import live_differences
 from governance.audit.signer import KEY_FILE
-from governance.audit.verify import live_differences
 from governance.models import Person, PointerMove, Proposal, RoleGrant
 from tests.governance.proof.clock import Clock
 from tests.governance.proof.deciding import Deciding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from governance.audit.replay import Replay
+from governance.assurance.replay import Replay
 from governance.errors import BadInput
 from governance.models import (
     AuditEntry,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.template.loader import render_to_string
 
+from governance.desk.evidence import cards
 from governance.models import Proposal
-from governance.views.evidence import cards
 from loop import honeytokens
 from loop.campaigns import Wish, start
 from loop.contract import Budgets

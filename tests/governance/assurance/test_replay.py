@@ -1,0 +1,343 @@
+"""Replay accepts an honest history and names the rule that a dishonest one breaks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from governance.assurance.bundle import Pins, check_bundle
+from governance.assurance.bundle_parts import OK, RULE_BROKEN
+from governance.assurance.replay import replay
+from governance.audit.canonical import canonical_digest
+from tests.governance.assurance.forge import (
+    BETTER,
+    EVALUATOR,
+    EVIDENCE,
+    KEY,
+    LANES,
+    POLICY,
+    RULES,
+    SEED,
+    SETUP,
+    VERIFIER,
+    WORSE,
+    Forged,
+    entry,
+    grant,
+    install,
+    numbered,
+    review,
+    story,
+    subject,
+)
+
+Story = dict[str, dict[str, Any]]
+
+
+def broken(told: Story) -> list[str]:
+    return replay(numbered(list(told.values()))).broken
+
+
+def after(told: Story, name: str, **more: dict[str, Any]) -> Story:
+    """The story with more entries right after the one of this name."""
+    result: Story = {}
+    for key, value in told.items():
+        result[key] = value
+        if key == name:
+            result |= more
+    return result
+
+
+def moved_before(told: Story, name: str, other: str) -> Story:
+    """The story with one entry moved right before another."""
+    result: Story = {}
+    for key, value in told.items():
+        if key == other:
+            result[name] = told[name]
+        if key != name:
+            result[key] = value
+    return result
+
+
+def test_an_honest_history_is_rebuilt() -> None:
+    state = replay(numbered(list(story().values())))
+    assert state.broken == []
+    assert state.moves == 5
+    live = {key: history.live for key, history in state.pointers.items()}
+    assert live == {"policy": POLICY, "evaluator:digits": EVALUATOR, "release:digits": SEED}
+    assert state.pointers["release:digits"].generation == 2
+
+
+def test_denied_and_unknown_entries_change_nothing() -> None:
+    denied = {**story()["promote"], "outcome": "denied"}
+    other = entry("campaign.started", ("campaign", "7"), {})
+    told = after(story(), "rita", denied=denied, other=other)
+    assert broken(told) == []
+
+
+def change(name: str, path: str, value: Any) -> Callable[[Story], Story]:
+    """A forger who changes one field of one entry."""
+
+    def apply(told: Story) -> Story:
+        place = told[name]
+        *parents, last = path.split(".")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+        return told
+
+    return apply
+
+
+def without(name: str) -> Callable[[Story], Story]:
+    def apply(told: Story) -> Story:
+        return {key: value for key, value in told.items() if key != name}
+
+    return apply
+
+
+TWICE = [{"nonce": "n-p-rita", "ref": "p-rita"}, {"nonce": "n-p-rita", "ref": "p-rita"}]
+ONE = [{"nonce": "n-p-rita", "ref": "p-rita"}]
+STARTER = [{"nonce": "n-p-rita", "ref": "p-rita"}, {"nonce": "n-p-starter", "ref": "p-starter"}]
+WRONG_SUBJECT = {**subject(), "target": WORSE}
+NO_EVIDENCE = {**subject(), "evidence": canonical_digest([])}
+
+
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (change("promote", "detail.consumed", ONE), "1 approvals, the lane adapter asks for 2"),
+        (change("promote", "detail.consumed", []), "0 approvals"),
+        (change("promote", "detail.consumed", TWICE), "was used before"),
+        (change("promote", "before", WORSE), "the digest that it replaces"),
+        (change("promote", "after", WORSE), "the digest made live"),
+        (change("promote", "subject_digest", "0" * 64), "never ready"),
+        (change("promote", "detail.proposal", "r9"), "never ready"),
+        (change("promote", "detail.lane", "harness"), "the lane"),
+        (change("promote", "detail.generation", 5), "the generation"),
+        (change("promote", "policy.digest", WORSE), "the policy in force"),
+        (change("promote", "object.id", "release:other"), "the digest that it replaces"),
+        (change("promote", "time", "2026-11-24T10:00:00.000Z"), "had expired"),
+        (change("review 1", "detail.verdict", "reject"), "the review is of a subject that was not ready"),
+        (change("review 1", "actor.auth", "token"), "without signing in"),
+        (change("review 2", "actor.ref", "p-starter"), "took part in the change and gave a verdict"),
+        (change("review 1", "detail.expires_at", "2026-11-24T10:00:09Z"), "longer than the policy lets it"),
+        (change("review 1", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "time", "2026-12-05T10:00:00.000Z"), "the proposal had expired"),
+        (change("promote", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("promote", "actor.kind", "system"), "the kind of actor"),
+        (change("revert", "actor.ref", "p-rita"), "did not hold the role 'operator'"),
+        (change("ready", "actor.ref", "loop"), "who verified it"),
+        (change("seed", "actor.ref", "loop"), "the kind of actor"),
+        (change("policy", "detail.min_reason", 10), "the reason has fewer than 10 characters"),
+        (change("policy", "detail.lanes.adapter.cooling_off_s", 3600), "cools off for 3600 s, it had 0"),
+        (change("rita", "actor.ref", "loop"), "who gives a role"),
+        (change("review 1", "actor.ref", "p-ravi"), "the approver"),
+        (change("review 1", "actor.kind", "agent"), "the kind of approver"),
+        (change("review 1", "object.id", "r7"), "not ready"),
+        (change("review 1", "subject_digest", "0" * 64), "not ready"),
+        (change("review 2", "detail.nonce", "n-p-rita"), "was given before"),
+        (change("review 1", "outcome", "denied"), "not in the log before it is used"),
+        (without("review 1"), "not in the log before it is used"),
+        (without("ready"), "not ready"),
+        (without("rita"), "did not hold the role"),
+        (change("rita", "detail.role", "viewer"), "did not hold the role"),
+        (change("ready", "detail.subject", WRONG_SUBJECT), "the subject's digest"),
+        (change("ready", "before", WORSE), "the subject's base"),
+        (change("ready", "after", WORSE), "the subject's target"),
+        (change("ready", "detail.key", "release:other"), "the subject's key"),
+        (change("ready", "evidence", []), "the evidence's digest"),
+        (change("revert", "after", WORSE), "was never live"),
+        (change("revert", "before", WORSE), "the digest that it replaces"),
+        (change("revert", "actor.kind", "agent"), "the kind of actor"),
+        (change("revert", "detail.kind", "force"), "lacks facts"),
+        (change("promote", "detail", {}), "lacks facts"),
+        (change("review 1", "detail", {}), "lacks facts"),
+        (lambda told: moved_before(told, "review 1", "ready"), "not ready"),
+        (lambda told: moved_before(told, "review 2", "revert"), "not in the log before it is used"),
+        (lambda told: moved_before(told, "rita", "promote"), "did not hold the role"),
+    ],
+)
+def test_a_dishonest_history_is_named(forge: Callable[[Story], Story], sentence: str) -> None:
+    found = broken(forge(copy.deepcopy(story())))
+    assert any(sentence in line for line in found), found
+
+
+def test_the_approval_of_one_who_took_part_does_not_count() -> None:
+    told = after(story(), "review 2", third=review("p-starter"))
+    told["promote"]["detail"]["consumed"] = STARTER
+    assert any("p-starter took part in the change" in line for line in broken(told))
+
+
+def test_one_person_with_two_approvals_is_one_person() -> None:
+    second = review("p-rita")
+    second["detail"]["nonce"] = "another"
+    told = after(story(), "review 2", third=second)
+    told["promote"]["detail"]["consumed"] = [*ONE, {"nonce": "another", "ref": "p-rita"}]
+    assert any("counted twice" in line for line in broken(told))
+
+
+def test_a_role_taken_back_before_the_promotion_does_not_count() -> None:
+    revoke = {**story()["rita"], "action": "role.revoke"}
+    assert any("did not hold" in line for line in broken(after(story(), "review 2", revoke=revoke)))
+    again = copy.deepcopy(story()["rita"])
+    assert broken(after(story(), "review 2", revoke=revoke, again=again)) == []
+
+
+def test_approvals_are_used_once() -> None:
+    told = story()
+    again = {**copy.deepcopy(told["promote"]), "before": SEED}
+    again["detail"]["generation"] = 3
+    assert any("never ready" in line for line in broken(after(told, "revert", again=again)))
+    ready = copy.deepcopy(told["ready"])
+    assert any("was used before" in line for line in broken(after(told, "revert", ready2=ready, again=again)))
+
+
+def test_a_verdict_against_it_is_no_approval_even_when_it_became_ready_again() -> None:
+    told = story()
+    told["review 1"]["detail"]["verdict"] = "reject"
+    assert any(
+        "the approval's verdict" in line for line in broken(after(told, "review 1", ready2=told["ready"]))
+    )
+
+
+@pytest.mark.parametrize("ending", ["stale", "expired", "withdrawn", "failed", "quarantined"])
+def test_a_proposal_that_ended_is_not_promoted(ending: str) -> None:
+    ended = entry(f"proposal.{ending}", ("proposal", "r1"), {})
+    assert any("never ready" in line for line in broken(after(story(), "review 2", ended=ended)))
+
+
+def roster(digest: str, before: str, moved_at: str, **grants: list[str]) -> dict[str, Any]:
+    """A move of the roster, by the set-up where there was none before."""
+    detail = {"kind": "install", "generation": 0, "proposal": "", "grants": grants}
+    return entry(
+        "pointer.move", ("pointer", "roster"), detail, actor=SETUP, before=before, after=digest, time=moved_at
+    )
+
+
+def test_roles_are_given_by_the_set_up_until_the_first_roster_and_by_rosters_after_it() -> None:
+    held = {
+        "p-rita": ["reviewer"],
+        "p-ravi": ["reviewer"],
+        "p-starter": ["reviewer"],
+        "p-operator": ["operator"],
+    }
+    told = after(story(), "operator", roster=roster("a" * 64, "", "2026-11-21T10:00:00Z", **held))
+    assert broken(told) == []
+    other = {**held, "p-x": ["evaluator owner"]}
+    wrong_first = after(story(), "operator", roster=roster("a" * 64, "", "2026-11-21T10:00:00Z", **other))
+    assert any("the first roster" in line for line in broken(wrong_first))
+    rita = {"kind": "human", "ref": "p-rita", "auth": "session"}
+    for wrong, sentence in (
+        (grant("p-x"), "without a roster"),
+        ({**grant("p-rita"), "action": "role.revoke"}, "without a roster"),
+    ):
+        assert any(sentence in line for line in broken(after(told, "roster", wrong=wrong)))
+    by_a_person = after(story(), "operator", wrong=grant("p-x", by=rita))
+    assert any("who gives a role" in line for line in broken(by_a_person))
+
+
+def test_readiness_without_evidence_is_named() -> None:
+    told = story()
+    digest = canonical_digest(NO_EVIDENCE)
+    told["ready"] |= {"evidence": [], "subject_digest": digest}
+    told["ready"]["detail"]["subject"] = NO_EVIDENCE
+    assert any("without evidence" in line for line in broken(told))
+
+
+def test_readiness_declared_again_after_the_reviews_asks_for_new_ones() -> None:
+    told = story()
+    again = copy.deepcopy(told["ready"])
+    assert any(
+        "before the proposal was ready" in line for line in broken(after(told, "review 2", again=again))
+    )
+
+
+def policy_story() -> Story:
+    """Two owners approve a new policy, which then asks for three reviewers."""
+    lanes = {**LANES, "policy": {"quorum": 2, "role": "evaluator owner", "cooling_off_s": 0}}
+    bound = {
+        **subject(),
+        "kind": "policy",
+        "task": "",
+        "key": "policy",
+        "target": WORSE,
+        "base": POLICY,
+        "evaluator": "",
+    }
+    digest = canonical_digest(bound)
+    told = story()
+    told["policy"]["detail"]["lanes"] = lanes
+    extra = {
+        "grant p-olga": grant("p-olga", "evaluator owner"),
+        "grant p-otto": grant("p-otto", "evaluator owner"),
+    }
+    detail: dict[str, Any] = {
+        "kind": "policy",
+        "key": "policy",
+        "lane": "policy",
+        "excluded": [],
+        "expires_at": "2026-12-05T10:00:00.000+00:00",
+        "subject": bound,
+    }
+    changes = {"subject_digest": digest, "before": POLICY, "after": WORSE}
+    extra["policy ready"] = entry(
+        "proposal.ready", ("proposal", "r8"), detail, evidence=EVIDENCE, actor=VERIFIER, **changes
+    )
+    for ref in ("p-olga", "p-otto"):
+        given = review(ref, object={"type": "proposal", "id": "r8"})
+        extra[f"review {ref}"] = {**given, "subject_digest": digest}
+    consumed = [{"nonce": f"n-{ref}", "ref": ref} for ref in ("p-olga", "p-otto")]
+    detail = {
+        "kind": "promote",
+        "generation": 1,
+        "proposal": "r8",
+        "lane": "policy",
+        "excluded": [],
+        "consumed": consumed,
+    }
+    strict = {**lanes, "adapter": {"quorum": 3, "role": "reviewer", "cooling_off_s": 0}}
+    extra["policy move"] = entry(
+        "pointer.move", ("pointer", "policy"), {**detail, "lanes": strict, **RULES}, **changes
+    )
+    return after(told, "operator", **extra)
+
+
+def test_a_policy_is_judged_by_the_old_rules_and_rules_what_follows() -> None:
+    told = policy_story()
+    first_part = {name: told[name] for name in list(told)[: list(told).index("policy move") + 1]}
+    assert broken(first_part) == []
+    told["ready"]["policy"]["digest"] = told["promote"]["policy"]["digest"] = WORSE
+    renewed = {**subject(), "policy": WORSE}
+    told["ready"]["detail"]["subject"] = renewed
+    for name in ("ready", "review 1", "review 2", "promote"):
+        told[name]["subject_digest"] = canonical_digest(renewed)
+    told["revert"]["policy"]["digest"] = WORSE
+    assert [line.partition(": ")[2] for line in broken(told)] == ["2 approvals, the lane adapter asks for 3"]
+
+
+def test_a_second_install_of_a_pointer_is_named() -> None:
+    second = {**install("release:digits", WORSE), "before": BETTER}
+    second["detail"]["generation"] = 2
+    told = after(story(), "promote", second=second)
+    assert any("was installed before" in line for line in broken(told))
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"), [("policy", "the policy that"), ("evaluator:digits", "the evaluator that")]
+)
+def test_approvals_under_another_policy_or_evaluator_do_not_count(key: str, sentence: str) -> None:
+    told = story()
+    moved = install(key, WORSE, lanes=LANES, **RULES)
+    told["promote"]["policy"]["digest"] = WORSE if key == "policy" else POLICY
+    assert any(sentence in line for line in broken(after(told, "review 2", moved=moved)))
+
+
+def test_a_bundle_of_a_dishonest_history_verifies_up_to_the_broken_rule() -> None:
+    assert check_bundle(Forged(list(story().values())).files(), Pins([str(KEY)])).status == OK
+    forged = change("promote", "detail.consumed", ONE)(story())
+    report = check_bundle(Forged(list(forged.values())).files(), Pins([str(KEY)]))
+    assert report.status == RULE_BROKEN and "asks for 2" in report.problem and len(report.steps) == 8
