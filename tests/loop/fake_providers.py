@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+FIN_WAIT1 = 4  # tcp_states.h: our end is sent and not yet acknowledged
+
 
 @dataclass(frozen=True)
 class Say:
@@ -34,12 +36,17 @@ class Say:
 
 @dataclass(frozen=True)
 class Fault:
-    """An answer with an error status, or a raw body with any status."""
+    """An answer with an error status, or a raw body with any status.
+
+    With `hangs_up` the provider closes the connection after the answer without saying so in it; it sets
+    `FakeProvider.hung_up` once the client's side knows.
+    """
 
     status: int
     message: str = "scripted fault"
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
+    hangs_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class FakeProvider:
         self.default: Step | Callable[[dict[str, Any]], Step] = Say("ok")
         self.seen: list[Seen] = []
         self.connections = 0
-        self.hang_up_after_each = False
+        self.hung_up = threading.Event()
         self.base_url = ""
         self._lock = threading.Lock()
 
@@ -166,6 +173,8 @@ class Handler(BaseHTTPRequestHandler):
             error = {"type": "error", "error": {"type": "scripted", "message": step.message}}
             raw = step.raw if step.raw is not None else json.dumps(error).encode()
             self.send(step.status, raw, step.headers)
+            if step.hangs_up:
+                self.hang_up()
             return
         say = Say("half an answer") if isinstance(step, Drop) else step
         if say.delay_s:
@@ -189,8 +198,14 @@ class Handler(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(raw)}"]
         lines += [f"{key}: {value}" for key, value in headers.items()]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + raw[:cut_at])
-        if self.provider.hang_up_after_each:
-            self.close_connection = True
+
+    def hang_up(self) -> None:
+        """Close the connection, and wait until the other side's kernel has acknowledged the end."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_WR)
+        while self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == FIN_WAIT1:
+            time.sleep(0.001)
+        self.provider.hung_up.set()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
