@@ -1,9 +1,9 @@
 """A hard memory limit and an exact processor account for one sandbox, where groups can be made (in practice: by root).
 
 The watchdog in watch.py looks every 50 ms and can be overrun; the group cannot. It counts the sandbox's tmpfs
-files too, so its limit is the memory limit plus all that may be written there. The supervisor enters it, for its
-children to be born there, and leaves once bubblewrap was: which member the kernel kills for want of memory is in the
-program's hand. An empty group is swept away when the next one is made.
+files too, so its limit is the memory limit plus all that may be written there. The process that becomes bubblewrap is
+put into it, and the supervisor never is: which member the kernel kills for want of memory is in the program's hand.
+An empty group is swept away when the next one is made.
 
 Version 2 charges the buffers of TCP sockets to the same limit. Version 1 counts them apart, so they get a limit there.
 Version 2 tells the processor time of every group. Version 1 has a tree of its own for that; the group there has the
@@ -25,7 +25,6 @@ VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")
 PROCESSOR_1 = Path("/sys/fs/cgroup/cpuacct")
 PREFIX = "pawl-"
-SUPERVISORS = "pawl_supervisors"
 MIB = 1 << 20
 OWN_MIB = 16
 TCP_MIB = 64
@@ -39,10 +38,10 @@ class MemoryGroup:
     version: int
 
     @classmethod
-    def enter_new(cls) -> MemoryGroup | None:
-        """A new group with the calling process in it; None where groups cannot be made. Raises OSError.
+    def holding(cls, pid: int) -> MemoryGroup | None:
+        """A new group, named after the calling process, with the process `pid` in it; None where groups cannot be made.
 
-        Entering takes the kernel some 10 ms, so it is done ahead of the run; the limit follows with it.
+        Raises OSError. It is made ahead of the run (see launcher.py); the limit follows with it.
         """
         version = available()
         if version is None:
@@ -51,13 +50,9 @@ class MemoryGroup:
         group = cls(base / f"{PREFIX}{os.getpid()}", version)
         for place in group._places():
             _sweep(place.parent)
-            _enter(place)
+            place.mkdir(exist_ok=True)
+            (place / "cgroup.procs").write_text(str(pid))
         return group
-
-    def leave(self) -> None:
-        """Takes the calling process out of the group, into one without a limit."""
-        for place in self._places():
-            _enter(place.with_name(SUPERVISORS))
 
     def meter(self) -> Callable[[], float]:
         """Tells the processor seconds of all that ran in the group since this call, dead or alive; 0 where the kernel
@@ -108,11 +103,6 @@ def available() -> int | None:
         if "memory" in (VERSION_2 / "cgroup.subtree_control").read_text().split():
             return 2 if os.access(VERSION_2, os.W_OK) else None
     return None
-
-
-def _enter(group: Path) -> None:
-    group.mkdir(exist_ok=True)
-    (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _sweep(base: Path) -> None:

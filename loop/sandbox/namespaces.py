@@ -1,4 +1,4 @@
-"""The few Linux calls that Python 3.11's standard library lacks: unshare, mount, prctl."""
+"""The few Linux calls that Python 3.11's standard library lacks: unshare, setns, mount, prctl."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def prctl(option: int, value: int) -> None:
 def unshare(flags: int) -> None:
     """unshare(2). Raises OSError."""
     _check(_libc.unshare(flags), "unshare")
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """setns(2): enters the namespace that is open at `descriptor`. Raises OSError."""
+    _check(_libc.setns(descriptor, kind), "setns")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str = "") -> None:

@@ -14,14 +14,13 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from loop.sandbox import verdicts, watch
 from loop.sandbox.cgroup import MemoryGroup
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
+from loop.sandbox.launcher import Launcher
 from loop.sandbox.logs import LogKeeper
 from loop.sandbox.namespaces import (
     PR_SET_CHILD_SUBREAPER,
@@ -43,10 +43,20 @@ from loop.sandbox.protocol import GONE, Order, Report, open_asker
 from loop.sandbox.slots import NoFreeSlot, take_uid
 from loop.sandbox.spawner import PID
 from loop.sandbox.staging import StagingError, stage
-from loop.types import Limits, Outcome, Usage
+from loop.types import Outcome, Usage
 
 POLL_S = 0.05
 OPTIONAL_PATHS = ("/usr/lib", "/usr/lib64", "/usr/lib32", "/etc/ld.so.cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a supervisor makes before there is a run: the process that becomes bubblewrap, the memory group that it is
+    in (where there are groups), and the socket whose end tells the serving process that the program runs."""
+
+    launcher: Launcher
+    group: MemoryGroup | None
+    ready: socket.socket
 
 
 @dataclass
@@ -59,8 +69,10 @@ class Run:
     status_pipe: int
     started_pipe: int
     log: LogKeeper
+    ready: socket.socket
     began: float = field(default_factory=time.monotonic)
     init: int | None = None
+    started: bool = False
     status: bytes = b""
     peak_mib: float = 0.0
     tasks: int = 0
@@ -99,25 +111,32 @@ def serve() -> None:
     poll, owner, brood = select.poll(), open_asker(os.getppid()), Brood()
     for descriptor in (channel.fileno(), owner, brood.wake):
         poll.register(descriptor, select.POLLIN)
-    standby = _fork_standby(brood, (channel.fileno(), owner))
+    standby: tuple[int, socket.socket] | None = _fork_standby(brood, (channel.fileno(), owner))
+    starting: dict[int, socket.socket] = {}
     while True:
         readable = {descriptor for descriptor, _ in poll.poll()}
         if brood.wake in readable:
             brood.look_after()
         if owner in readable:
             return
-        if channel.fileno() not in readable:
-            continue
-        request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
-        if not request:
-            return
-        pid, ready = standby
-        socket.send_fds(ready, [b"r"], descriptors)
-        ready.close()
-        for descriptor in descriptors:
-            os.close(descriptor)
-        channel.send(PID.pack(pid))
-        standby = _fork_standby(brood, (channel.fileno(), owner))
+        for descriptor in readable & starting.keys():
+            poll.unregister(descriptor)
+            starting.pop(descriptor).close()
+        if channel.fileno() in readable:
+            request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
+            if not request:
+                return
+            pid, ready = standby or _fork_standby(brood, (channel.fileno(), owner, *starting))
+            standby = None
+            socket.send_fds(ready, [b"r"], descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            channel.send(PID.pack(pid))
+            starting[ready.fileno()] = ready
+            poll.register(ready, select.POLLIN)
+        # Making one holds up every fork on the machine (see launcher.py), so it waits until the last one has started.
+        if standby is None and not starting:
+            standby = _fork_standby(brood, (channel.fileno(), owner))
 
 
 def _fork_standby(brood: Brood, not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
@@ -138,15 +157,15 @@ def _supervise(ready: socket.socket) -> None:
     code = 1
     try:
         os.setsid()
-        group = MemoryGroup.enter_new()
+        launcher = Launcher.fork((ready.fileno(),))
+        prepared = Prepared(launcher, MemoryGroup.holding(launcher.pid), ready)
         request, descriptors, _, _ = socket.recv_fds(ready, 1, 3)
-        ready.close()
         if not request:
             os._exit(0)  # nobody wanted this one
         for target, source in enumerate(descriptors):
             os.dup2(source, target)
             os.close(source)
-        main(group)
+        main(prepared)
         code = 0
     except SystemExit as stopped:
         print(stopped, file=sys.stderr)
@@ -157,14 +176,12 @@ def _supervise(ready: socket.socket) -> None:
         os._exit(code)
 
 
-def main(group: MemoryGroup | None) -> None:
-    """Reads the order, runs it, writes the report. `group` is the memory group that this process is in."""
-    for descriptor in (STARTED_FD, STATUS_FD, SECCOMP_FD):
-        os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), descriptor, inheritable=False)
+def main(prepared: Prepared) -> None:
+    """Reads the order, runs it, writes the report."""
     order = Order.from_json(sys.stdin.buffer.readline())
     asker = open_asker(order.parent)
     try:
-        report = carry_out(order, asker, group)
+        report = carry_out(order, asker, prepared)
     except (StagingError, NoFreeSlot) as error:
         report = Report(error=str(error))
     except OSError as error:
@@ -173,9 +190,9 @@ def main(group: MemoryGroup | None) -> None:
     sys.stdout.buffer.flush()
 
 
-def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
+def carry_out(order: Order, asker: int, prepared: Prepared) -> Report:
     """One whole run: namespace, stage, bubblewrap, watch, kill, collect."""
-    root = os.geteuid() == 0
+    root, group = os.geteuid() == 0, prepared.group
     uid = take_uid() if root else 0
     enter_mount_namespace()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -186,16 +203,15 @@ def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
         present |= {"/python/lib"}
     if group is not None:
         group.limit(order.limits)
-    with _launched(order, build_command(order, staged, present), uid if root else None) as run:
+    command = build_command(order, staged, present)
+    with _launched(order, command, uid if root else None, prepared) as run:
         if group is not None:
-            group.leave()
             run.meter = group.meter()
         _watch(run, asker)
         usage = _kill(run)
-        started = os.read(run.started_pipe, 1) == b"s"
         if run.stop is None and group is not None and group.killed():
             run.stop = verdicts.memory(order.limits)
-    if not started and run.stop is None:
+    if not run.started and run.stop is None:
         return Report(error=f"bubblewrap could not set the sandbox up: {run.log.text().strip()}")
     outcome, reason, code = _verdict(run, usage)
     outputs = []
@@ -215,23 +231,22 @@ def carry_out(order: Order, asker: int, group: MemoryGroup | None) -> Report:
 
 
 @contextmanager
-def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run]:
+def _launched(order: Order, command: list[str], uid: int | None, prepared: Prepared) -> Iterator[Run]:
     """Starts bubblewrap with its pipes. Whatever happens, nothing of it is left alive afterwards."""
     seccomp = os.open(order.seccomp, os.O_RDONLY | os.O_CLOEXEC)
     pipes = {name: os.pipe() for name in ("log", "status", "started")}
-    bwrap = os.fork()
-    if bwrap == 0:
-        _become_bwrap(order.limits, command, uid, {
-            1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
-            STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
-        })  # fmt: skip
+    prepared.launcher.launch(order.limits, command, uid, {
+        1: pipes["log"][1], 2: pipes["log"][1], STATUS_FD: pipes["status"][1],
+        STARTED_FD: pipes["started"][1], SECCOMP_FD: seccomp,
+    })  # fmt: skip
     os.close(seccomp)
     for _, write_end in pipes.values():
         os.close(write_end)
     for read_end, _ in pipes.values():
         os.set_blocking(read_end, False)
     ends = [read_end for read_end, _ in pipes.values()]
-    run = Run(order, bwrap, ends[0], ends[1], ends[2], LogKeeper(order.limits.log_kib * 1024))
+    log = LogKeeper(order.limits.log_kib * 1024)
+    run = Run(order, prepared.launcher.pid, ends[0], ends[1], ends[2], log, prepared.ready)
     try:
         yield run
     finally:
@@ -240,45 +255,16 @@ def _launched(order: Order, command: list[str], uid: int | None) -> Iterator[Run
             os.close(read_end)
 
 
-def _become_bwrap(
-    limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
-) -> None:
-    """In the forked child: limits, uid, descriptors, exec. Never returns."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for target, source in descriptors.items():
-            os.dup2(source, target)
-        for kind, value in (
-            (resource.RLIMIT_AS, limits.address_space_mib * MIB),
-            (resource.RLIMIT_FSIZE, limits.file_mib * MIB),
-            (resource.RLIMIT_NOFILE, limits.open_files),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            resource.setrlimit(kind, (value, value))
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
-        # For want of memory the kernel kills the program first, unless the program takes this back.
-        Path("/proc/self/oom_score_adj").write_text("1000")
-        if uid is not None:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-        os.execve(command[0], command, {})
-    except (OSError, ValueError) as error:
-        os.write(2, f"{command[0]} could not be started: {error}".encode())
-    finally:
-        os._exit(126)
-
-
 def _watch(run: Run, asker: int) -> None:
     """Returns when the program has ended or must be stopped (then `run.stop` says why)."""
     poll = select.poll()
     ended = os.pidfd_open(run.bwrap)
-    for descriptor in (ended, run.log_pipe, run.status_pipe, sys.stdin.fileno(), asker):
+    for descriptor in (ended, run.log_pipe, run.status_pipe, run.started_pipe, sys.stdin.fileno(), asker):
         poll.register(descriptor, select.POLLIN)
     looked = 0.0
     while run.stop is None:
         ready = {descriptor for descriptor, _ in poll.poll(POLL_S * 1000)}
-        for descriptor in ready & {run.log_pipe, run.status_pipe}:
+        for descriptor in ready & {run.log_pipe, run.status_pipe, run.started_pipe}:
             if _read(run, descriptor) == b"":
                 poll.unregister(descriptor)
         if ready & {sys.stdin.fileno(), asker}:
@@ -300,7 +286,10 @@ def _read(run: Run, descriptor: int) -> bytes | None:
         data = os.read(descriptor, 1 << 16)
     except BlockingIOError:
         return None
-    if descriptor == run.status_pipe:
+    if descriptor == run.started_pipe:
+        run.started = run.started or data[:1] == b"s"
+        run.ready.close()
+    elif descriptor == run.status_pipe:
         run.status += data
         if run.init is None and b"\n" in run.status:
             run.init = run.facts().get("child-pid")
@@ -364,7 +353,7 @@ def _kill(run: Run) -> Usage:
         cpu_s += used.ru_utime + used.ru_stime
         run.peak_mib = max(run.peak_mib, used.ru_maxrss / 1024)
     run.init = None
-    for pipe in (run.log_pipe, run.status_pipe):
+    for pipe in (run.log_pipe, run.status_pipe, run.started_pipe):
         while _read(run, pipe):
             continue
     return Usage(wall_s, max(cpu_s, run.cpu_s, run.meter()), run.peak_mib, processes=max(run.tasks, 1))

@@ -94,8 +94,13 @@ for _ in range(60):
     assert result.usage.cpu_s is not None and result.usage.cpu_s >= 0.6
 
 
-def test_two_runs_at_once_have_different_uids_and_both_end_well(real: Runner, tmp_path: Path) -> None:
-    source = "import re, time; time.sleep(.5); print(re.findall('uid=[0-9]+', open('/proc/self/mountinfo').read()))"
+def test_two_runs_at_once_share_no_uid_and_no_namespace_and_both_end_well(tmp_path: Path) -> None:
+    source = """
+import os, re, time
+time.sleep(.5)
+print(re.findall('uid=[0-9]+', open('/proc/self/mountinfo').read())[0])
+print(*(os.readlink('/proc/self/ns/' + kind) for kind in ('mnt', 'pid', 'net', 'ipc', 'uts', 'user', 'cgroup')))
+"""
 
     def one(index: int) -> SandboxResult:
         folder = tmp_path / str(index)
@@ -107,7 +112,10 @@ def test_two_runs_at_once_have_different_uids_and_both_end_well(real: Runner, tm
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(one, range(2)))
     assert [result.outcome for result in results] == [Outcome.OK, Outcome.OK]
-    assert len({result.log_tail for result in results}) == (2 if os.geteuid() == 0 else 1)
+    said = [result.log_tail.splitlines() for result in results]
+    assert len({lines[0] for lines in said}) == (2 if os.geteuid() == 0 else 1)
+    first, second = (lines[1].split() for lines in said)
+    assert len(first) == 7 and not set(first) & set(second)
 
 
 def _holds_a_process(group: Path) -> bool:

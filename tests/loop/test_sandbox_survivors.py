@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from loop.errors import SandboxError
-from loop.sandbox import get_backend
+from loop.sandbox import get_backend, watch
 from loop.types import Mount, SandboxSpec
 from tests.loop.sandboxes import runnable
 
@@ -73,6 +73,21 @@ def test_kill_9_of_the_caller_leaves_no_survivor(backend: str, tmp_path: Path) -
     caller.send_signal(signal.SIGKILL)
     caller.communicate()
     assert wait_until(lambda: not processes_with(marker), 5)
+
+
+def test_what_waits_for_the_next_run_ends_with_the_caller(tmp_path: Path) -> None:
+    """The supervisor and the process that are made ahead; each is of one run and of no other."""
+    (tmp_path / "main.py").write_text("pass")
+    caller = subprocess.Popen(
+        [sys.executable, "-c", CALLER + "sys.stdin.read()", str(REPO), str(tmp_path), "bwrap", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert wait_until(lambda: len(watch.tree(caller.pid)) == 4), watch.tree(caller.pid)
+    waiting = watch.tree(caller.pid)
+    caller.send_signal(signal.SIGKILL)
+    caller.communicate()
+    assert wait_until(lambda: not [pid for pid in waiting if Path(f"/proc/{pid}").exists()], 5)
 
 
 def parent_of(pid: int) -> int:
