@@ -19,8 +19,9 @@ from governance.transitions import OPEN, Status
 def stop(*, scope: str, reason: str, by: Actor) -> Halt:
     """Stop one task (its slug) or everything (""): nothing is proposed, verified, promoted or run until two resume.
 
-    Every open proposal in scope is quarantined for good and must be proposed again. What is live stays live, and can be
-    reverted. Raises BadInput when the scope is stopped already, NotAllowed for people without a working role.
+    Every open proposal in scope is quarantined for good and must be proposed again. What is live stays the live release
+    and can be reverted, but serving gets no lease on it. Raises BadInput when the scope is stopped already, NotAllowed
+    for people without a working role.
     """
     check_may_stop(by)
     text = check_reason(reason, policy_in_force()[0].min_reason)

@@ -12,12 +12,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from governance import rules
+from governance.assurance.leases import grant_lease
 from governance.assurance.receipts import make_receipt
 from governance.audit import checkpoints
+from governance.audit.lease import NONCE
 from governance.audit.queries import MAX_PAGE
 from governance.audit.tokens import note_reading, reader
 from governance.errors import AuditError, BadInput, NotAllowed
-from governance.models import AuditEntry, Task
+from governance.models import AuditEntry, Release, Task
 from governance.people import person_for_user
 from governance.pointers import live_release, release_key
 
@@ -98,26 +100,46 @@ def audit_entries(request: HttpRequest) -> HttpResponse:
 @_reader_only
 def task_live(request: HttpRequest, slug: str) -> HttpResponse:
     """What is live for a task: release, its parts by digest, and the receipt of the move that made it live."""
+    return _told(slug, lambda task: _shown(live_release(task), make_receipt(release_key(task))))
+
+
+@_reader_only
+def task_lease(request: HttpRequest, slug: str) -> HttpResponse:
+    """The same with a serving lease of 30 seconds on the caller's `nonce`; 409 while a stop covers the task."""
+    now, nonce = timezone.now(), request.GET.get("nonce", "")
+    if not NONCE.fullmatch(nonce):
+        return _refused("`nonce` is 32 hexadecimal digits that you draw anew for each request.", 400)
+
+    def leased(task: Task) -> dict[str, Any]:
+        grant = grant_lease(task, nonce, now)
+        return {**_shown(grant.release, grant.receipt), "lease": grant.lease}
+
+    return _told(slug, leased)
+
+
+def _told(slug: str, tell: Callable[[Task], dict[str, Any]]) -> HttpResponse:
+    """What is told about a task, or why it is not: 404 nothing there, 409 stopped, 503 the log cannot vouch for it."""
     task = Task.objects.filter(slug=slug).first()
     if task is None:
         return _refused(f"Task {slug!r} is not installed.", 404)
     try:
-        release = live_release(task)
-        receipt = make_receipt(release_key(task))
+        return JsonResponse({"task": slug, **tell(task)})
     except BadInput as nothing:
         return _refused(str(nothing), 404)
+    except NotAllowed as stopped:
+        return _refused(str(stopped), 409)
     except AuditError as error:
         return _refused(str(error), 503)
-    return JsonResponse(
-        {
-            "task": slug,
-            "release": release.digest,
-            "harness": release.harness.digest,
-            "adapter": release.adapter.digest if release.adapter else None,
-            "binding": release.binding,
-            "receipt": receipt,
-        }
-    )
+
+
+def _shown(release: Release, receipt: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "release": release.digest,
+        "harness": release.harness.digest,
+        "adapter": release.adapter.digest if release.adapter else None,
+        "binding": release.binding,
+        "receipt": receipt,
+    }
 
 
 def _whole(request: HttpRequest, name: str, default: int) -> int | None:

@@ -13,11 +13,13 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from governance.audit.lease import LoggedMove, lease_of, lease_text
 from governance.audit.notes import (
     ALGORITHM_ED25519,
     TreeHead,
@@ -42,7 +44,7 @@ KEY_PREFIX = "PRIVATE+KEY"
 
 
 class SigningRefused(AuditError):
-    """What was handed in does not grow out of what was signed before: somebody rewrote the log."""
+    """What was handed in is not of the log that was signed before: somebody rewrote it, or asks for what it lacks."""
 
 
 class Signer(Protocol):
@@ -56,6 +58,9 @@ class Signer(Protocol):
 
     def sign(self, size: int, root: bytes, proof: Sequence[bytes]) -> bytes:
         """The signed checkpoint. Raises SigningRefused unless `proof` ties `root` to what was signed last."""
+
+    def sign_lease(self, move: LoggedMove, nonce: str, not_after: datetime) -> bytes:
+        """The signed serving lease. Raises SigningRefused unless the signed log has the move, or for over 30 s."""
 
     def check_ready(self) -> None:
         """Raises AuditError unless key and memory can be used and belong together."""
@@ -130,6 +135,20 @@ class FileSigner:
             note = self._signed(checkpoint_text(head), with_next=(self.folder / NEXT_FILE).exists())
             self._remember(head)
         return note
+
+    def sign_lease(self, move: LoggedMove, nonce: str, not_after: datetime) -> bytes:
+        """The signed serving lease; the signer's own clock says how far `not_after` may lie ahead.
+
+        Raises SigningRefused unless a checkpoint of its own shows the move, or for more than 30 seconds.
+        """
+        with locked(self.folder / LOCK_FILE):
+            self.check_ready()
+            rotating = (self.folder / NEXT_FILE).exists()
+            try:
+                lease = lease_of(move, [self.key()], nonce, not_after, datetime.now(UTC))
+            except ValueError as error:
+                raise SigningRefused(f"The signer gives no lease: {error}.") from error
+            return self._signed(lease_text(lease), with_next=rotating)
 
     def prepare_rotation(self) -> bytes:
         """The note by which the old key hands over to a new one, signed by both; the same until it is finished."""

@@ -19,16 +19,18 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from governance.audit.lease import LoggedMove
 from governance.audit.notes import TreeHead, VerifierKey, parse_key
 from governance.audit.signer import FileSigner, SigningRefused
 from governance.errors import AuditError
 
 TIMEOUT_S = 10.0  # for each caller; the next one waits longer than that
 PATIENCE_S = 30.0
-MAX_LINE = 256 * 1024  # an entry (64 KiB) as hex, with its proof
+MAX_LINE = 256 * 1024  # an entry (64 KiB) as hex, with its proof and a checkpoint
 
 
 class SocketSigner:
@@ -54,6 +56,12 @@ class SocketSigner:
     def sign(self, size: int, root: bytes, proof: Sequence[bytes]) -> bytes:
         """The signed checkpoint. Raises SigningRefused for a log that did not grow out of what was signed."""
         return bytes.fromhex(self._ask("sign", size, root.hex(), [value.hex() for value in proof]))
+
+    def sign_lease(self, move: LoggedMove, nonce: str, not_after: datetime) -> bytes:
+        """The signed serving lease. Raises SigningRefused for what the signed log does not show."""
+        path = [value.hex() for value in move.proof]
+        told = (move.entry.hex(), move.index, path, move.checkpoint.hex(), nonce, not_after.isoformat())
+        return bytes.fromhex(self._ask("sign_lease", *told))
 
     def prepare_rotation(self) -> bytes:
         """The note that hands over to a new key."""
@@ -92,6 +100,11 @@ def calls_of(signer: FileSigner) -> dict[str, Callable[..., Any]]:
     def sign(size: int, root: str, proof: list[str]) -> str:
         return signer.sign(int(size), bytes.fromhex(root), [bytes.fromhex(value) for value in proof]).hex()
 
+    def sign_lease(entry: str, index: int, proof: list[str], note: str, nonce: str, ends: str) -> str:
+        path = tuple(bytes.fromhex(value) for value in proof)
+        move = LoggedMove(bytes.fromhex(entry), int(index), path, bytes.fromhex(note))
+        return signer.sign_lease(move, nonce, datetime.fromisoformat(ends)).hex()
+
     def finish(entry: str, index: int, proof: list[str]) -> str:
         path = [bytes.fromhex(value) for value in proof]
         return str(signer.finish_rotation(bytes.fromhex(entry), int(index), path))
@@ -101,6 +114,7 @@ def calls_of(signer: FileSigner) -> dict[str, Callable[..., Any]]:
         "last": last,
         "check_ready": signer.check_ready,
         "sign": sign,
+        "sign_lease": sign_lease,
         "prepare_rotation": lambda: signer.prepare_rotation().hex(),
         "finish_rotation": finish,
     }

@@ -50,4 +50,5 @@ urlpatterns = [
     path("api/v1/audit/checkpoint", api.audit_checkpoint, name="api-checkpoint"),
     path("api/v1/audit/entries", api.audit_entries, name="api-entries"),
     path("api/v1/tasks/<slug:slug>/live", api.task_live, name="api-live"),
+    path("api/v1/tasks/<slug:slug>/lease", api.task_lease, name="api-lease"),
 ]

@@ -29,6 +29,6 @@ class Command(PawlCommand):
         halt = stop(scope=scope, reason=options["reason"], by=sign_in(options["username"]))
         self.emit(
             {"scope": halt.scope, "stopped_at": halt.stopped_at.isoformat()},
-            f"{scope or 'Everything'} is stopped. Open proposals are held; what is live stays and can be reverted. "
-            f"Two people resume it: manage.py resume {scope}".rstrip(),
+            f"{scope or 'Everything'} is stopped. Open proposals are held; what is live gets no lease, so it is served "
+            f"for 30 s more at most, and can be reverted. Two people resume it: manage.py resume {scope}".rstrip(),
         )

@@ -15,13 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from deploy.home import REPO
 from governance.actions import promote
 from governance.actors import LOOP
+from governance.assurance.leases import grant_lease
+from governance.assurance.receipt import check_lease, check_receipt
 from governance.audit import signer_process
 from governance.audit.checkpoints import get_signer, init_signer, make_checkpoint
+from governance.audit.lease import LEASE
 from governance.audit.notes import open_checkpoint, open_rotation
 from governance.audit.signer import NEXT_FILE, FileSigner, SigningRefused
 from governance.audit.signer_process import SocketSigner, answer_to, calls_of, listen
@@ -170,6 +174,19 @@ def test_a_rotation_needs_its_entry_in_the_signed_log(start: Start, tmp_path: Pa
     assert not (tmp_path / "keys" / NEXT_FILE).exists()
     with pytest.raises(AuditError):
         signer.finish_rotation(entry, 4, tree.inclusion_proof(4))
+
+
+def test_the_process_signs_leases_on_what_the_signed_log_made_live(
+    lasting_world: World, start: Start, tmp_path: Path, settings: Settings
+) -> None:
+    settings.SIGNER_EXTERNAL, settings.SIGNER_SOCKET = True, tmp_path / "s"
+    start()
+    now, key = timezone.now(), get_signer().key()
+    grant = grant_lease(lasting_world.task, "0" * 32, now, span=LEASE / 2)
+    moved = check_receipt(grant.receipt, [key], "release:digits", lasting_world.seed.digest)
+    assert check_lease(grant.lease, [key], moved, "0" * 32, now).digest == lasting_world.seed.digest
+    with pytest.raises(SigningRefused, match="gives no lease"):
+        grant_lease(lasting_world.task, "0" * 32, now, span=2 * LEASE)
 
 
 def test_nothing_goes_live_while_the_signer_is_down(
