@@ -45,6 +45,18 @@ class ProviderError(LoopError):
     """A model provider could not be reached or answered with an error."""
 
 
+class Outage(ProviderError):
+    """The task model was out of reach for too many calls: the rollout is void and says nothing about the harness.
+
+    `tokens` and `cost_usd` (US dollars) are what its calls used all the same, broken answers at their reserve.
+    """
+
+    def __init__(self, message: str, tokens: int, cost_usd: float) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.cost_usd = cost_usd
+
+
 class BudgetSpent(LoopError):
     """A written budget (money, tokens, time, hidden queries, generations) is used up."""
 

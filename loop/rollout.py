@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.catalog import TaskSpec
-from loop.errors import EvaluatorError, HarnessError, OutputRejected, ProviderError, SandboxError
+from loop.errors import EvaluatorError, HarnessError, Outage, OutputRejected, SandboxError
 from loop.gateway import TASK_MODEL, GatewayLimits, GatewaySession, Memory, Upstream, open_gateway
 from loop.harness_tree import check_folder
 from loop.runtimes import Runtime
@@ -95,8 +95,8 @@ class RolloutReport:
 def run_rollout(request: RolloutRequest, backend: SandboxBackend | None = None) -> RolloutReport:
     """Runs the harness once and scores what it wrote.
 
-    Whatever the harness does, and a sandbox that cannot be used, is an outcome of the report. Raises
-    ProviderError when the task model could not be reached: that says nothing about the harness.
+    Whatever the harness does, and a sandbox that cannot be used, is an outcome of the report. Raises Outage when the
+    task model could not be reached: that says nothing about the harness.
     """
     try:
         backend = backend or get_backend()
@@ -122,15 +122,23 @@ def _run(request: RolloutRequest, backend: SandboxBackend, probe: Probe) -> Roll
     with scratch("llm") as folder, _gateway(request, folder) as session:
         if session is not None and request.on_session is not None:
             request.on_session(session)
-        result = backend.run(_spec(request, folder / "llm.sock" if session else None), outputs)
+        result = _sandboxed(backend, _spec(request, folder / "llm.sock" if session else None), outputs)
     if session is None:
         return _report(result, probe, ())
     calls = tuple(session.calls)
-    _refuse_outage(calls)
-    result = _blame_budget(result, session.limit_hit)
     model_calls, tokens, cost_usd = session.usage()
+    _refuse_outage(calls, tokens, cost_usd)
+    result = _blame_budget(result, session.limit_hit)
     usage = replace(result.usage, model_calls=model_calls, tokens=tokens, cost_usd=cost_usd)
     return _report(replace(result, usage=usage), probe, calls)
+
+
+def _sandboxed(backend: SandboxBackend, spec: SandboxSpec, outputs: Path) -> SandboxResult:
+    """The run, or how the sandbox failed under it: calls that were made by then still count."""
+    try:
+        return backend.run(spec, outputs)
+    except SandboxError as error:
+        return SandboxResult(Outcome.SANDBOX_ERROR, str(error), None, "", Usage())
 
 
 def _gateway(request: RolloutRequest, folder: Path) -> AbstractContextManager[GatewaySession | None]:
@@ -171,13 +179,15 @@ def _model_env() -> dict[str, str]:
     }
 
 
-def _refuse_outage(calls: tuple[ModelCall, ...]) -> None:
+def _refuse_outage(calls: tuple[ModelCall, ...], tokens: int, cost_usd: float) -> None:
     """An unreachable model is no result: more than a few failed calls void the rollout."""
     failed = [call for call in calls if call.status >= 500]
     if len(failed) > OUTAGE_SHARE * len(calls):
-        raise ProviderError(
+        raise Outage(
             f"{len(failed)} of {len(calls)} model calls failed, the first with: {failed[0].error} "
-            "The rollout is void; run it again when the model answers."
+            "The rollout is void; run it again when the model answers.",
+            tokens,
+            cost_usd,
         )
 
 

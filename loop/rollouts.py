@@ -16,7 +16,7 @@ from governance.models import Release
 from loop.agents.failures import count_failures
 from loop.catalog import read_ids
 from loop.contract import Spent
-from loop.errors import SandboxError
+from loop.errors import Outage, SandboxError
 from loop.gateway import GatewaySession, Memory, ReplyCache
 from loop.installed import InstalledTask, gateway_limits, harness_folder, runtime_by, upstream_of
 from loop.models import Campaign, Generation, Rollout, Step
@@ -55,7 +55,8 @@ def reply_cache() -> ReplyCache:
 def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose) -> Rollout:
     """The rollout of `release` on a public split: the stored one, or a new one, whole with its steps.
 
-    Raises SandboxError when the sandbox itself failed: an outage is not a result and is not stored.
+    Raises SandboxError when the sandbox itself failed and Outage when the task model did: neither is a result, so it
+    is not stored, but what its calls used is charged.
     """
     key = json_digest(
         {
@@ -75,7 +76,8 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
         max_cost_usd=max(0.0, purpose.cost_left_usd),
     )
     with harness_folder(release) as harness, scratch("rollout") as workdir:
-        report = run_rollout(
+        report = _run(
+            purpose,
             RolloutRequest(
                 task=task.spec,
                 harness=harness,
@@ -88,12 +90,23 @@ def roll_out(task: InstalledTask, release: Release, split: str, purpose: Purpose
                 runtime=runtime_by(release.binding["runtime"]),
                 on_session=purpose.on_session,
                 memory=Memory(cache=reply_cache() if purpose.cache and split == PUBLIC_VAL else None),
-            )
+            ),
         )
-        if report.outcome is Outcome.SANDBOX_ERROR:
-            raise SandboxError(report.reason)
         failures = _failures(task, split, report, workdir / "outputs") if report.score else {}
     return _store(_Finished(key, split, report, failures), task, release, purpose)
+
+
+def _run(purpose: Purpose, request: RolloutRequest) -> RolloutReport:
+    """The rollout's report when it is a result. Raises Outage or SandboxError, with what was used charged."""
+    try:
+        report = run_rollout(request)
+    except Outage as outage:
+        charge(purpose.campaign, purpose.generation, outage.tokens, outage.cost_usd)
+        raise
+    if report.outcome is Outcome.SANDBOX_ERROR:
+        charge(purpose.campaign, purpose.generation, report.usage.tokens, report.usage.cost_usd)
+        raise SandboxError(report.reason)
+    return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +153,22 @@ def _store(done: _Finished, task: InstalledTask, release: Release, purpose: Purp
         )
         if created:
             Step.objects.bulk_create([_step(row, call) for call in report.calls], batch_size=500)
-            _charge(purpose, report)
+            charge(purpose.campaign, purpose.generation, report.usage.tokens, report.usage.cost_usd)
     return row
 
 
-def _charge(purpose: Purpose, report: RolloutReport) -> None:
-    """Count what the rollout used where the rollout is stored: a step that is done again finds both or neither."""
-    tokens, cost_usd = report.usage.tokens, report.usage.cost_usd
-    campaign = Campaign.objects.select_for_update().get(pk=purpose.campaign.pk)
-    total = Spent(**campaign.spent).plus(tokens=tokens, cost_usd=cost_usd)
+@transaction.atomic
+def charge(campaign: Campaign, generation: Generation | None, tokens: int, cost_usd: float) -> None:
+    """Count what a rollout used towards the campaign, and the money towards the generation.
+
+    In the transaction that stores a result: a step that is done again finds both or neither. At once where there is
+    no result to store.
+    """
+    spent = Campaign.objects.select_for_update().get(pk=campaign.pk).spent
+    total = Spent(**spent).plus(tokens=tokens, cost_usd=cost_usd)
     Campaign.objects.filter(pk=campaign.pk).update(spent=total.as_json())
-    if purpose.generation is not None:
-        Generation.objects.filter(pk=purpose.generation.pk).update(cost_usd=F("cost_usd") + cost_usd)
+    if generation is not None:
+        Generation.objects.filter(pk=generation.pk).update(cost_usd=F("cost_usd") + cost_usd)
 
 
 def as_call(step: Step) -> ModelCall:

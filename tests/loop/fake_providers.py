@@ -8,6 +8,7 @@ empty the model says "ok".
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -189,7 +190,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, raw, {})
 
     def do_GET(self) -> None:
-        """Nothing is here; it is remembered that someone asked."""
+        """Its health, as a model server of ours tells it. Nothing else is here; it is remembered that someone asked."""
+        if self.path == "/health":
+            self.send(200, json.dumps({"pid": os.getpid()}).encode(), {})
+            return
         self.provider.next(Seen(self.path, {key.lower(): value for key, value in self.headers.items()}, {}))
         self.send(404, b"{}", {})
 

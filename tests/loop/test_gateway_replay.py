@@ -14,7 +14,6 @@ from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
 from pytest_django.fixtures import Settings
 
-from deploy.home import REPO
 from governance.pointers import live_release
 from loop import campaigns
 from loop.campaigns import Wish
@@ -29,10 +28,9 @@ from loop.verification import run_hidden
 from tests.loop.conftest import COINS, Service
 from tests.loop.fake_providers import FakeProvider, Say, fake_provider
 from tests.loop.preflighted import hold_green
+from tests.loop.served_coins import MODEL, PREPARE
 from tests.loop.test_rollout import ASKING
 from tests.loop.tiny_task import TASK_TOML, write_task, write_tree
-
-MODEL = '\n[model]\nbase = "tiny-base"\nmax_tokens = 8\n'
 
 
 @dataclass
@@ -185,16 +183,6 @@ def test_a_rollout_stops_at_the_money_that_it_was_given(desk: Desk) -> None:
 
 # --- stored rollouts ---
 
-PREPARE = (COINS / "prepare.py").read_text().replace(
-    "if __name__",
-    f"""import sys
-sys.path.insert(0, {str(REPO)!r})
-from tests.loop.tiny_models import write_model
-if "--out" in sys.argv:
-    write_model(Path(sys.argv[sys.argv.index("--out") + 1]) / "models" / "tiny-base")
-
-if __name__""",
-)  # fmt: skip
 ASKING_COINS = ASKING.replace('"content": item', '"content": "aakhabqq="')
 
 

@@ -17,10 +17,11 @@ from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
 from loop.catalog import load_task
-from loop.errors import ProviderError
+from loop.errors import Outage
 from loop.gateway import GatewayLimits, Upstream
 from loop.harness_tree import LIMITS
 from loop.management.commands.rollout import Command
+from loop.prices import Prices
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.runtimes import ensure_runtime
 from loop.sandbox import chosen_name
@@ -195,10 +196,13 @@ def test_large_bodies_and_many_connections_pass_the_relay(roll: Roller) -> None:
 
 def test_a_model_that_cannot_be_reached_voids_the_rollout(roll: Roller) -> None:
     with fake_provider() as provider:
+        provider.plan(Say("1", tokens=(10, 5)))
         provider.default = Fault(503)
         limits = GatewayLimits(deadline_s=1.0)
-        with pytest.raises(ProviderError, match="of 1 model calls failed"):
-            roll(ASKING, upstream=Upstream(provider.base_url, "base"), gateway_limits=limits)
+        upstream = Upstream(provider.base_url, "base", prices=Prices(input=2.0, output=10.0))
+        with pytest.raises(Outage, match="1 of 2 model calls failed") as outage:
+            roll(ASKING, upstream=upstream, gateway_limits=limits)
+        assert outage.value.tokens == 15 and outage.value.cost_usd == pytest.approx(70e-6)
 
 
 def test_a_harness_that_fails_at_its_budget_failed_by_its_limit(roll: Roller) -> None:
