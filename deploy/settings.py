@@ -18,6 +18,9 @@ PAWL_HIDDEN: str = env.text("PAWL_HIDDEN")  # the hidden store's folder, for the
 # --- security ---
 DEBUG: bool = env.flag("PAWL_DEBUG", default=False)
 SECRET_KEY: str = env.text("SECRET_KEY") or home.secret_key()
+SECRET_KEY_FALLBACKS: list[str] = env.words(
+    "SECRET_KEY_FALLBACKS"
+)  # former keys: sessions and secrets of then are read
 ALLOWED_HOSTS: list[str] = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS: list[str] = env.words("CSRF_TRUSTED_ORIGINS")
 HTTPS: bool = env.flag("PAWL_HTTPS", default=False)

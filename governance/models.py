@@ -20,6 +20,7 @@ from governance.audit.models import (
 )
 from governance.audit.rows import Governed
 from governance.desk_models import Attempt, Seen
+from governance.factor_models import Authenticator, RecoveryCode
 from governance.stop_models import DIGEST, Halt, Hold
 from governance.transitions import Status
 
@@ -29,6 +30,7 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "AuditNode",
+    "Authenticator",
     "Checkpoint",
     "Evidence",
     "Halt",
@@ -38,6 +40,7 @@ __all__ = [
     "PointerMove",
     "Proposal",
     "ReadToken",
+    "RecoveryCode",
     "Release",
     "Review",
     "RoleGrant",

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from governance.actions.emergencies import break_glass, revert_due
 from governance.actions.events import note_event
+from governance.actions.factors import (
+    add_authenticator,
+    remove_authenticator,
+    renew_recovery_codes,
+    use_code,
+)
 from governance.actions.holding import hold, lift_hold
 from governance.actions.installing import (
     ReleaseDraft,
@@ -35,6 +41,7 @@ __all__ = [
     "ProposalDraft",
     "ReleaseDraft",
     "acknowledge",
+    "add_authenticator",
     "begin_verification",
     "break_glass",
     "change_password",
@@ -56,6 +63,8 @@ __all__ = [
     "refresh_stale",
     "register_release",
     "register_version",
+    "remove_authenticator",
+    "renew_recovery_codes",
     "resume",
     "revert",
     "revert_due",
@@ -63,5 +72,6 @@ __all__ = [
     "review",
     "revoke_role",
     "stop",
+    "use_code",
     "withdraw",
 ]

@@ -1,4 +1,4 @@
-"""What the forms of the desk share: the posted fields, the step-up by password, the answer to a refusal."""
+"""What the forms of the desk share: the posted fields, the step-up, the answer to a refusal."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from governance.actions import note_event
-from governance.actions.throttling import TooManyAttempts
 from governance.audit.log import Facts
+from governance.desk.authentication import prove_factor
 from governance.desk.base import Visitor
 from governance.errors import BadInput, GovernanceError, NotAllowed, Stale
+from governance.factors import kinds_of
 
 REASON_MAX = 10_000  # characters
 
@@ -41,9 +42,10 @@ def posted_reason(request: HttpRequest) -> str:
 
 
 def check_step_up(request: HttpRequest, visitor: Visitor, subject: tuple[str, str]) -> None:
-    """Raises NotAllowed, and records the refusal, unless the visitor typed their own password again.
+    """Raises NotAllowed, and records the refusal, unless the visitor proved again who they are.
 
-    The session goes on under a new key: one that was copied before ends here.
+    That takes their own password, and a second factor where they have one. The session goes on under a new key: one
+    that was copied before ends here.
     """
     sentence = _why_not_stepped_up(request, visitor)
     if not sentence:
@@ -59,8 +61,10 @@ def _why_not_stepped_up(request: HttpRequest, visitor: Visitor) -> str:
     password = request.POST.get("password", "")
     try:
         found = authenticate(request, username=user.get_username(), password=password)
-    except TooManyAttempts as refusal:
+        if found is None or found.pk != user.pk:
+            return "The password is not yours, so nothing was done; type it again to confirm."
+        if kinds_of(visitor.person):
+            prove_factor(request, visitor.person, request.POST.get("code", ""))
+    except NotAllowed as refusal:
         return str(refusal)
-    if found is not None and found.pk == user.pk:
-        return ""
-    return "The password is not yours, so nothing was done; type it again to confirm."
+    return ""

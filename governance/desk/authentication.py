@@ -1,4 +1,6 @@
-"""The one way in: name and password, with one limit on failures for desk, admin, step-up and commands."""
+"""The one way in: name and password, then a second factor for whoever has one; one limit on failures for desk, admin,
+step-up and commands.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
+from governance.actions import use_code
 from governance.actions.throttling import (
     ACCOUNT_LIMIT,
     ADDRESS_LIMIT,
@@ -20,6 +23,7 @@ from governance.actions.throttling import (
     begin_attempt,
     forgive,
 )
+from governance.models import Person
 
 NAME_MAX: Final = 150  # characters, as in Django's user table
 
@@ -46,12 +50,24 @@ class ThrottledBackend(ModelBackend):
         return found
 
 
-def _limits(request: HttpRequest | None, username: str) -> list[Limit]:
-    """The account first, then the address where there is one."""
+def prove_factor(request: HttpRequest | None, person: Person, code: str) -> None:
+    """Have a person who has a second factor show it. Failures count apart from those of the password.
+
+    Raises NotAllowed when it does not fit (which the log has then), TooManyAttempts after too many of them.
+    """
+    limits = _limits(request, person.user.get_username(), "factor")
+    made = begin_attempt(limits)
+    use_code(person=person, code=code, by=person.actor("command" if request is None else "session"))
+    forgive(made, limits[0].key)
+
+
+def _limits(request: HttpRequest | None, username: str, proof: str = "") -> list[Limit]:
+    """The account first, then the address where there is one; `proof` names what else than the password is counted."""
     name = username.lower()[:NAME_MAX]
     signed_in = getattr(request, "user", None)
     known = signed_in is not None and signed_in.is_authenticated and signed_in.get_username() == username
-    limits = [Limit(f"{'step-up' if known else 'account'}:{name}", ACCOUNT_LIMIT)]
+    kind = "-".join(filter(None, [proof, "step-up" if known else "account"]))
+    limits = [Limit(f"{kind}:{name}", ACCOUNT_LIMIT)]
     address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
     return [*limits, Limit(f"address:{address[:45]}", ADDRESS_LIMIT)] if address else limits
 

@@ -15,7 +15,9 @@ from django.utils import timezone
 from governance.actions.events import note_event
 from governance.actors import Actor
 from governance.audit.log import Facts
+from governance.desk.authentication import prove_factor
 from governance.errors import BadInput, NotAllowed
+from governance.factors import kinds_of
 from governance.models import AuditEntry, Person
 from governance.people import person_for_user
 
@@ -24,9 +26,10 @@ MAX_NOTED = 30
 
 
 def sign_in(username: str | None) -> Actor:
-    """The person who acts, after their password (asked for, or in PAWL_PASSWORD).
+    """The person who acts, after their password (asked for, or in PAWL_PASSWORD) and a second factor if they have one.
 
-    Raises BadInput when nobody is named, NotAllowed for a wrong password or an account without a person.
+    The code is asked for, or in PAWL_CODE; a person who has passkeys alone shows a recovery code. Raises BadInput when
+    nobody is named, NotAllowed for a wrong password or code, or an account without a person.
     """
     if not username:
         raise BadInput("Say who acts: --as NAME.")
@@ -40,13 +43,16 @@ def sign_in(username: str | None) -> Actor:
     if person is None:
         note_failed_sign_in(username, "command", "The account belongs to no person.")
         raise NotAllowed(f"The account {username!r} belongs to no person known here; it has no say.")
+    if kinds_of(person):
+        code = os.environ.get("PAWL_CODE") or ask_password(f"Code of {username}: ", "PAWL_CODE")
+        prove_factor(None, person, code)
     return person.actor("command")
 
 
 def ask_password(prompt: str, variable: str) -> str:
-    """A password typed without echo. Raises BadInput where nobody can type (then the variable must hold it)."""
+    """A password or code typed without echo. Raises BadInput where nobody can type (then the variable must hold it)."""
     if not sys.stdin.isatty():
-        raise BadInput(f"There is no terminal to ask for a password at; set {variable}.")
+        raise BadInput(f"There is no terminal to ask for it at; set {variable}.")
     return getpass.getpass(prompt)
 
 

@@ -13,7 +13,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from governance.desk import visible as visible_text
+from governance.factors import kinds_of
 from governance.models import Halt
+from governance.people import person_for_user
 
 register = template.Library()
 
@@ -28,6 +30,17 @@ def open_halts() -> list[Halt]:
 def desk_roles(context: template.Context) -> frozenset[str]:
     """The roles of the visitor, as the page asked for them already."""
     return getattr(context.get("request"), "desk_roles", frozenset())
+
+
+@register.simple_tag(takes_context=True)
+def own_factors(context: template.Context) -> tuple[str, ...]:
+    """The kinds of second factor that the visitor's step-up asks for; looked up once a page."""
+    request = context["request"]
+    if not hasattr(request, "own_factors"):
+        person = person_for_user(request.user)
+        request.own_factors = kinds_of(person) if person else ()
+    found: tuple[str, ...] = request.own_factors
+    return found
 
 
 @register.filter

@@ -18,17 +18,9 @@ from governance.desk.signin import sign_in
 from governance.errors import NotAllowed
 from governance.models import Attempt, AuditEntry
 from tests.governance.cast import PASSWORD, REASON, World, ready
+from tests.governance.desk.factor_helpers import browser, log_in
 
 WAIT = "Too many attempts failed; wait 15 minutes and try again"
-
-
-def browser() -> Client:
-    return Client(headers={"host": "localhost"})
-
-
-def log_in(client: Client, name: str, password: str = PASSWORD, door: str = "/login/") -> tuple[int, str]:
-    answer = client.post(door, {"username": name, "password": password})
-    return answer.status_code, answer.content.decode()
 
 
 def fail(name: str, times: int = ACCOUNT_LIMIT) -> None:
