@@ -12,8 +12,9 @@ RELAY_PORT = 8787
 SANDBOX_UID = "1000"
 MIB = 1 << 20
 
+# The network namespace is the one that bubblewrap is started in: the launcher makes it.
 NAMESPACES = (
-    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
+    "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
     "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sbx", "--clearenv",
 )  # fmt: skip
 BASE_ENV = {

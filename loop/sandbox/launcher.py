@@ -1,6 +1,7 @@
 """The process that becomes bubblewrap: forked, and moved into the run's memory group, before there is a run.
 
 Moving a process between control groups takes the kernel some 10 ms, for which it holds up every fork on the machine.
+Root makes the run's network namespace ahead too; an ordinary user may only in the user namespace of the run itself.
 Nothing of an earlier run is in this process: it is forked from one that never runs anything, becomes one sandbox, and
 ends with it. Unused, it ends with its supervisor.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.sandbox.command import MIB
-from loop.sandbox.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+from loop.sandbox.namespaces import CLONE_NEWNS, CLONE_NEWUSER, enter_network_namespace, setns
 from loop.types import Limits
 
 HIGH_FD = 64
@@ -69,6 +70,8 @@ NAMES = {CLONE_NEWNS: "mnt", CLONE_NEWUSER: "user"}
 def _become_bwrap(channel: socket.socket) -> None:
     """In the forked child: waits, then namespaces, descriptors, limits, uid, exec. Never returns."""
     try:
+        if os.geteuid() == 0:
+            enter_network_namespace()
         request, received, _, _ = socket.recv_fds(channel, 1, 16)
         if not request:
             os._exit(0)  # nobody wanted this one
@@ -79,6 +82,8 @@ def _become_bwrap(channel: socket.socket) -> None:
         said = json.loads(b"".join(iter(lambda: channel.recv(BLOCK), b"")))
         for kind in said["kinds"]:
             setns(handles.pop(0), kind)
+        if said["uid"] is None:
+            enter_network_namespace()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for target, source in zip(said["targets"], handles, strict=True):
             os.dup2(source, target)

@@ -74,6 +74,7 @@ class Run:
     init: int | None = None
     started: bool = False
     status: bytes = b""
+    mappings: watch.MappingsAccount = field(default_factory=watch.MappingsAccount)
     peak_mib: float = 0.0
     tasks: int = 0
     cpu_s: float = 0.0
@@ -316,6 +317,8 @@ def _look(run: Run) -> None:
         run.stop = verdicts.processor(limits)
     elif watch.scratch_inodes(f"/proc/{run.init}/root") > watch.SCRATCH_INODES:
         run.stop = verdicts.inodes(watch.SCRATCH_INODES)
+    elif watch.sockets(run.init) > watch.SOCKETS:
+        run.stop = verdicts.sockets(watch.SOCKETS)
 
 
 def _sample(run: Run) -> float:
@@ -326,10 +329,11 @@ def _sample(run: Run) -> float:
     # The namespace's first process is bubblewrap's own and no task of the program.
     run.tasks = max(run.tasks, seen.tasks - 1)
     run.cpu_s = max(run.cpu_s, seen.cpu_s, run.account.note(seen.own_s), run.meter())
-    memory: float | None = seen.memory_mib
-    if seen.memory_mib > run.order.limits.memory_mib:
-        memory = watch.exact_memory_mib(pids)
-    memory = seen.memory_mib if memory is None else memory
+    memory, mappings = seen.memory_mib, run.mappings.note(pids)
+    if memory + mappings > run.order.limits.memory_mib:
+        exact = watch.exact_memory_mib(pids)
+        memory = memory if exact is None else exact
+    memory += mappings
     run.peak_mib = max(run.peak_mib, memory)
     return memory
 

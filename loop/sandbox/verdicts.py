@@ -36,6 +36,11 @@ def inodes(most: int) -> tuple[Outcome, str]:
     return Outcome.LIMIT, f"The program made more than {most} files in its scratch space."
 
 
+def sockets(most: int) -> tuple[Outcome, str]:
+    """The run opened sockets, whose buffers the kernel keeps, without end."""
+    return Outcome.LIMIT, f"The program had more than {most} sockets."
+
+
 def of_exit(code: int | None, cpu_s: float, limits: Limits) -> Verdict:
     """Outcome, reason and exit code of a program that ended by itself.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,18 @@ from pathlib import Path
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SCRATCH_INODES = 8192
+# The model's relay at its fullest has 320, both ends of the program's own connections to it included.
+SOCKETS = 512
+MAPPING_MIB = 384 / (1 << 20)
+COUNTING_S = 0.02
+EXACT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at some processes: threads of all, resident MiB (shared pages counted for each process that
-    has them), processor seconds including reaped children; `own_s` maps (pid, start) to a process's own seconds."""
+    """One look at some processes: threads of all; MiB resident, swapped out and in page tables (shared pages counted
+    for each process that has them); processor seconds including reaped children; `own_s` maps (pid, start) to a
+    process's own seconds."""
 
     tasks: int
     memory_mib: float
@@ -39,6 +46,36 @@ class ProcessorAccount:
         self.gone_s += sum(seconds for key, seconds in self.alive.items() if key not in own_s)
         self.alive = own_s
         return self.gone_s + sum(own_s.values())
+
+
+class MappingsAccount:
+    """What the kernel keeps to know the mappings of processes. Counting is slow, so each look does a part of it."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+        self._found: dict[int, float] = {}
+        self._counting = self._count()
+
+    def note(self, pids: list[int]) -> float:
+        """Goes on counting for these processes that are alive; MiB so far."""
+        self.pids = pids
+        until = time.monotonic() + COUNTING_S
+        while time.monotonic() < until and next(self._counting):
+            continue
+        self._found = {pid: self._found[pid] for pid in pids if pid in self._found}
+        return sum(self._found.values())
+
+    def _count(self) -> Iterator[bool]:
+        """Yields after each block of each process's list; False after the last process of a round."""
+        while True:
+            for pid in self.pids:
+                count = 0
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb", buffering=0) as maps:
+                    while block := maps.read(1 << 16):
+                        count += block.count(b"\n")
+                        yield True
+                self._found[pid] = count * MAPPING_MIB
+            yield False
 
 
 def tree(root: int) -> list[int]:
@@ -82,7 +119,7 @@ def others() -> list[int]:
 
 def sample(pids: Iterable[int]) -> Sample:
     """Sums over those of the processes that are alive."""
-    tasks, pages, ticks = 0, 0, 0
+    tasks, pages, ticks, kib = 0, 0, 0, 0
     own_s: dict[tuple[int, int], float] = {}
     for pid in pids:
         try:
@@ -93,7 +130,21 @@ def sample(pids: Iterable[int]) -> Sample:
         own_s[pid, int(fields[19])] = sum(map(int, fields[11:13])) * TICK_S
         tasks += int(fields[17])
         pages += int(fields[21]) or _pages_of_threads(pid)
-    return Sample(tasks, pages * PAGE_MIB, ticks * TICK_S, own_s)
+        kib += _beside_resident_kib(pid)
+    return Sample(tasks, pages * PAGE_MIB + kib / 1024, ticks * TICK_S, own_s)
+
+
+def _beside_resident_kib(pid: int) -> int:
+    """Page tables and swapped-out memory of a process; its first thread may have ended, the others show them."""
+    return _status_kib(Path("/proc", str(pid))) or max(map(_status_kib, _threads(pid)), default=0)
+
+
+def _status_kib(place: Path) -> int:
+    try:
+        lines = (place / "status").read_bytes().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith((b"VmPTE:", b"VmSwap:")))
 
 
 def _pages_of_threads(pid: int) -> int:
@@ -106,13 +157,17 @@ def _pages_of_threads(pid: int) -> int:
 
 
 def exact_memory_mib(pids: Iterable[int]) -> float | None:
-    """Proportional resident MiB of the processes: a page shared by n counts once. None if unreadable."""
-    total = 0
+    """As a sample's memory, but a page shared by n processes counts once. None if unreadable, or not read
+    within a second: a program can make that slow."""
+    total, until = 0, time.monotonic() + EXACT_S
     for pid in pids:
+        if time.monotonic() > until:
+            return None
         try:
             total += _proportional_kib(Path("/proc", str(pid))) or max(
                 map(_proportional_kib, _threads(pid)), default=0
             )
+            total += _beside_resident_kib(pid)
         except PermissionError:
             return None
     return total / 1024
@@ -134,6 +189,16 @@ def _threads(pid: int) -> list[Path]:
         return list(Path("/proc", str(pid), "task").iterdir())
     except OSError:
         return []
+
+
+def sockets(pid: int) -> int:
+    """The sockets in the network namespace of a process, those included that are closed and still hold memory; 0 once
+    it is gone."""
+    try:
+        first = Path(f"/proc/{pid}/net/sockstat").read_text().splitlines()[0]
+    except OSError:
+        return 0
+    return int(first.removeprefix("sockets: used "))
 
 
 def scratch_inodes(root: str) -> int:

@@ -94,6 +94,34 @@ for _ in range(60):
     assert result.usage.cpu_s is not None and result.usage.cpu_s >= 0.6
 
 
+@pytest.mark.parametrize(("pairs", "outcome"), [(120, Outcome.OK), (300, Outcome.LIMIT)])
+def test_a_program_may_have_some_sockets_and_not_many(real: Runner, pairs: int, outcome: Outcome) -> None:
+    source = f"import socket, time; kept = [socket.socketpair() for _ in range({pairs})]; time.sleep({pairs / 400})"
+    result = real(source, open_files=4096)
+    assert result.outcome is outcome, result.log_tail
+    assert ("512 sockets" in result.reason) == (outcome is Outcome.LIMIT)
+
+
+def test_socket_buffers_stay_small_whatever_a_program_asks_for(real: Runner) -> None:
+    result = real("""
+import socket
+def kept(sender):
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+    sender.setblocking(False)
+    total = 0
+    try:
+        while True: total += sender.send(bytes(1 << 16))
+    except BlockingIOError:
+        return total
+server = socket.create_server(("127.0.0.1", 0))
+left = socket.create_connection(server.getsockname())
+right = server.accept()[0]
+pair = socket.socketpair()
+print(kept(left), kept(pair[0]))
+""")
+    assert max(map(int, result.log_tail.split())) < 400_000, result.log_tail
+
+
 def test_two_runs_at_once_share_no_uid_and_no_namespace_and_both_end_well(tmp_path: Path) -> None:
     source = """
 import os, re, time
@@ -115,7 +143,8 @@ print(*(os.readlink('/proc/self/ns/' + kind) for kind in ('mnt', 'pid', 'net', '
     said = [result.log_tail.splitlines() for result in results]
     assert len({lines[0] for lines in said}) == (2 if os.geteuid() == 0 else 1)
     first, second = (lines[1].split() for lines in said)
-    assert len(first) == 7 and not set(first) & set(second)
+    own = {os.readlink(f"/proc/self/ns/{kind}") for kind in os.listdir("/proc/self/ns")}
+    assert len(first) == 7 and not set(first) & set(second) and not own & {*first, *second}
 
 
 def _holds_a_process(group: Path) -> bool:

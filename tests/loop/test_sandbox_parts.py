@@ -6,6 +6,7 @@ import ctypes
 import ctypes.util
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -105,6 +106,10 @@ def test_each_filter_decides_as_it_should(arch: str) -> None:
         *((native, numbers["socket"], (family,), NO_FAMILY) for family in (0, 16, 17, 40)),
         (native, numbers["socketpair"], (1,), generate.ALLOW),
         (native, numbers["socketpair"], (2,), EPERM),
+        *((native, numbers["setsockopt"], (3, 1, option), generate.ERRNO) for option in (7, 8, 32, 33)),
+        (native, numbers["setsockopt"], (3, HIGH | 1, HIGH | 7), generate.ERRNO),
+        (native, numbers["setsockopt"], (3, 1, 2), generate.ALLOW),
+        (native, numbers["setsockopt"], (3, 6, 7), generate.ALLOW),
     ]
     if arch == "x86_64":
         cases.append((native, generate.X32_BIT | 1, (), generate.KILL_PROCESS))
@@ -178,6 +183,30 @@ def test_a_forged_status_line_neither_breaks_the_supervisor_nor_replaces_the_fir
     ]
     assert parse_status(b"\n".join(lines)) == {"child-pid": 7, "exit-code": 3}
     assert parse_status(b"") == {}
+
+
+def test_page_tables_mappings_and_sockets_of_a_process_are_counted() -> None:
+    source = (
+        "import mmap, os, socket\n"
+        "empty = mmap.mmap(-1, 2 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)\n"
+        "for at in range(0, 2 << 30, 2 << 20): empty[at]\n"
+        "parts = [mmap.mmap(-1, 4096, prot=1 + at % 2 * 2) for at in range(6000)]\n"
+        "os.write(1, b'f'); os.read(0, 1)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout and process.stdout.read(1) == b"f"
+        resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * watch.PAGE_MIB
+        assert 3 <= watch.sample([process.pid]).memory_mib - resident < 16
+        account = watch.MappingsAccount()
+        found = max(account.note([process.pid]) for _ in range(20))
+        assert 6000 * watch.MAPPING_MIB <= found < 9000 * watch.MAPPING_MIB
+        assert account.note([]) == 0
+        process.stdin.close()
+    before = watch.sockets(os.getpid())
+    with socket.socket(socket.AF_UNIX), socket.socket():
+        assert watch.sockets(os.getpid()) >= before + 2
 
 
 def test_memory_is_counted_for_a_process_whose_first_thread_has_ended() -> None:

@@ -3,7 +3,9 @@
 The filters are classic BPF programs for one architecture each, and the same as profiles for container engines.
 Everything is allowed except what is listed here: the harness shares the host's kernel, and these calls are either
 ways out of the sandbox, ways around its limits, or kernel surface that no agent program needs. What System V calls keep
-(shmget, semget, msgget) belongs to no process, so a watchdog that adds up processes would not see it.
+(shmget, semget, msgget) belongs to no process, so a watchdog that adds up processes would not see it. To ask for larger
+socket buffers succeeds and changes nothing: so the number of sockets bounds what the kernel keeps in them. Engines get
+no such rule, because a container's memory is limited by its control group, sockets and all.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ CLONE_NEW_ANY = 0x7E020000
 TERMINAL_INJECTION = (0x5412, 0x541C)
 SOCKET_FAMILIES = (1, 2, 10)
 AF_UNIX = 1
+SOL_SOCKET, BUFFER_OPTIONS = 1, (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE
 X32_BIT = 0x40000000
 LOW_WORD = 0xFFFFFFFF
 
@@ -63,8 +66,15 @@ DENIED = {
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SCMP_ARCH = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 CHECKED = {
-    "x86_64": {"ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "clone3": 435},
-    "aarch64": {"ioctl": 29, "socket": 198, "socketpair": 199, "clone": 220, "clone3": 435},
+    "x86_64": {"ioctl": 16, "socket": 41, "socketpair": 53, "setsockopt": 54, "clone": 56, "clone3": 435},
+    "aarch64": {
+        "ioctl": 29,
+        "socket": 198,
+        "socketpair": 199,
+        "setsockopt": 208,
+        "clone": 220,
+        "clone3": 435,
+    },
 }
 
 
@@ -110,7 +120,7 @@ def build(arch: str) -> bytes:
     for number in DENIED[arch].values():
         program.jump(JUMP_EQ, number, true="eperm")
     program.jump(JUMP_EQ, numbers["clone3"], true="enosys")
-    for name in ("clone", "ioctl", "socket", "socketpair"):
+    for name in ("clone", "ioctl", "socket", "socketpair", "setsockopt"):
         program.jump(JUMP_EQ, numbers[name], true=name)
     program.give(ALLOW)
     program.label("clone")
@@ -129,8 +139,16 @@ def build(arch: str) -> bytes:
     program.label("socketpair")
     program.load(OFFSET_ARGUMENT[0])
     program.jump(JUMP_EQ, AF_UNIX, true="allow", false="eperm")
+    program.label("setsockopt")
+    program.load(OFFSET_ARGUMENT[1])
+    program.jump(JUMP_EQ, SOL_SOCKET, false="allow")
+    program.load(OFFSET_ARGUMENT[2])
+    for option in BUFFER_OPTIONS:
+        program.jump(JUMP_EQ, option, true="nothing")
+    program.give(ALLOW)
     for name, action in (
         ("allow", ALLOW),
+        ("nothing", ERRNO),
         ("eperm", ERRNO | EPERM),
         ("enosys", ERRNO | ENOSYS),
         ("kill", KILL_PROCESS),
