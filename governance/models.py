@@ -122,6 +122,7 @@ class Version(Governed):
     created_by = models.CharField(max_length=64)
 
     class Meta:
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["digest"], name="version_digest")]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["kind", "task", "digest"],

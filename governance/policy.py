@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from governance.errors import BadInput
-from governance.models import Version
-from governance.pointers import POLICY_KEY, current_digest
+from governance.models import Pointer, Version
+from governance.pointers import POLICY_KEY
 from governance.roles import OPERATOR, OWNER, ROLES
 
 BUNDLED: Final = Path(__file__).parent / "policies"
@@ -110,8 +112,9 @@ class Policy:
         return self.lanes[name]
 
 
+@lru_cache(maxsize=64)
 def parse_policy(text: str) -> Policy:
-    """Read a policy from TOML. Raises BadInput with one sentence for the first thing that is wrong."""
+    """Read a policy from TOML; the same text is read once. Raises BadInput for what is wrong first."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -183,7 +186,7 @@ def bundled_text(name: str = "strict") -> str:
 
 def policy_in_force() -> tuple[Policy, Version]:
     """The policy that decides now. Raises BadInput when none was installed."""
-    version = Version.objects.filter(kind=Version.Kind.POLICY, digest=current_digest(POLICY_KEY)).first()
+    version = _version_in_force()
     if version is None:
         raise BadInput("No policy is in force, so nothing can be decided; run `manage.py setup` first.")
     return parse_policy(policy_text(version)), version
@@ -191,17 +194,22 @@ def policy_in_force() -> tuple[Policy, Version]:
 
 def policy_facts() -> dict[str, str] | None:
     """Digest and version of the policy in force, as an audit entry names it; None before one is installed."""
-    version = Version.objects.filter(kind=Version.Kind.POLICY, digest=current_digest(POLICY_KEY)).first()
+    version = _version_in_force()
     if version is None:
         return None
     return {"digest": version.digest, "version": f"{version.manifest['name']} {version.manifest['version']}"}
 
 
-def _lanes(raw: Any) -> dict[str, Lane]:
+def _version_in_force() -> Version | None:
+    in_force = Pointer.objects.filter(key=POLICY_KEY).values("digest")
+    return Version.objects.filter(kind=Version.Kind.POLICY, digest__in=in_force).first()
+
+
+def _lanes(raw: Any) -> Mapping[str, Lane]:
     raw = {**LATER_LANES, **raw} if isinstance(raw, dict) else raw
     if not isinstance(raw, dict) or set(raw) != set(LANES):
         raise BadInput(f"The policy must have exactly these lanes: {', '.join(LANES)}.")
-    return {name: _lane(name, raw) for name in LANES}
+    return MappingProxyType({name: _lane(name, raw) for name in LANES})
 
 
 def _lane(name: str, lanes: dict[str, Any]) -> Lane:

@@ -115,7 +115,8 @@ def note(by: Actor, action: str, proposal: Proposal, **facts: Any) -> AuditEntry
 
 def locked(proposal: Proposal) -> Proposal:
     """The proposal as it is now, locked until the transaction ends."""
-    return Proposal.objects.select_for_update(of=("self",)).get(pk=proposal.pk)
+    beside = ("task", "release__task", "release__harness", "release__adapter", "version")
+    return Proposal.objects.select_for_update(of=("self",)).select_related(*beside).get(pk=proposal.pk)
 
 
 def move(proposal: Proposal, new: Status, **fields: Any) -> None:

@@ -9,11 +9,11 @@ from governance.actions.endings import ask_to_end
 from governance.actors import Actor
 from governance.audit.log import Facts, record
 from governance.errors import BadInput
-from governance.lineage import held_with
+from governance.lineage import stopped_by_hold_of
 from governance.models import Hold, Proposal, Release, Version
 from governance.policy import policy_facts, policy_in_force
 from governance.rules import check_may_lift, check_may_revert
-from governance.transitions import OPEN, Status
+from governance.transitions import Status
 
 
 @act("hold", durable=True)
@@ -52,10 +52,10 @@ def place_hold(digest: str, reason: str, by: Actor, *, automatic: bool = False) 
         raise BadInput(f"{digest[:12]} is held already.")
     held = Hold.objects.create(digest=digest, reason=reason, held_by=by.ref, automatic=automatic)
     cause = note_hold("hold", held, reason, by, {"automatic": automatic})
-    for proposal in Proposal.objects.select_for_update(of=("self",)).filter(status__in=OPEN).order_by("pk"):
-        if digest in held_with(proposal.release, proposal.version):
-            move(proposal, Status.QUARANTINED, status_reason=f"Held: {reason}")
-            note(by, "proposal.quarantined", proposal, reason=reason, cause=cause)
+    for pk in stopped_by_hold_of(digest):
+        proposal = Proposal.objects.select_for_update(of=("self",)).get(pk=pk)
+        move(proposal, Status.QUARANTINED, status_reason=f"Held: {reason}")
+        note(by, "proposal.quarantined", proposal, reason=reason, cause=cause)
     return held
 
 

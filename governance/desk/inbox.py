@@ -62,7 +62,8 @@ def inbox(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 
 def _listed(rows: QuerySet[Proposal], order: str = "created_at") -> QuerySet[Proposal]:
-    return rows.order_by(order).select_related("task").prefetch_related("reviews").defer("subject", "summary")
+    unseen = ("subject", "summary", "task__spec")
+    return rows.order_by(order).select_related("task").prefetch_related("reviews").defer(*unseen)
 
 
 def _deltas(proposals: Iterable[Proposal]) -> dict[int, float | None]:

@@ -111,7 +111,7 @@ BENCHES: Mapping[str, Bench] = {
             "start": (0, "number of the first one"),
             "proposals": (100_000, "proposals in the inbox's database"),
             "log": (1_000_000, "entries of its log"),
-            "moves": (9, "promotions and reverts measured"),
+            "moves": (9, "promotions and reverts measured; 0: histories only"),
         },
     ),
     "gate": Bench(

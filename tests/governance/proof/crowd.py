@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -10,13 +11,17 @@ from governance.audit.tree import leaf_hash
 from governance.models import AuditEntry, AuditHead, Evidence, Proposal
 from tests.governance.cast import World
 
-BATCH = 20_000
+BATCH = 10_000
 DECIDED = ("superseded", "rejected", "stale", "expired", "failed", "withdrawn")
 OPEN_EVERY = 100  # one of so many waits for people
 BODY = b'{"v":1,"detail":{}}'
 
 
-def add_proposals(world: World, count: int) -> None:
+def nobody(done: int) -> None:
+    """Who is told how many there are, unless somebody else is."""
+
+
+def add_proposals(world: World, count: int, told: Callable[[int], None] = nobody) -> None:
     """Add this many proposals, most of them decided, each with its comparison as evidence."""
     now = timezone.now()
     for start in range(0, count, BATCH):
@@ -34,6 +39,7 @@ def add_proposals(world: World, count: int) -> None:
             )
             for pk in made.values_list("pk", flat=True)
         )
+        told(numbers.stop)
 
 
 def _proposal(world: World, number: int, now: datetime) -> Proposal:
@@ -58,7 +64,7 @@ def _proposal(world: World, number: int, now: datetime) -> Proposal:
     )
 
 
-def add_entries(count: int) -> None:
+def add_entries(count: int, told: Callable[[int], None] = nobody) -> None:
     """Add this many entries to the log; they say nothing, but each has its leaf."""
     first, now = AuditHead.objects.get(pk=1).size, timezone.now()
     body, leaf = BODY.decode(), leaf_hash(BODY).hex()
@@ -78,4 +84,5 @@ def add_entries(count: int) -> None:
             )
             for seq in range(start, min(start + BATCH, first + count))
         )
+        told(min(start + BATCH, first + count) - first)
     AuditHead.objects.filter(pk=1).update(size=first + count)
