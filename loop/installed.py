@@ -96,18 +96,38 @@ def gateway_limits(task: InstalledTask) -> GatewayLimits:
     return GatewayLimits(max_completion_tokens=task.spec.model.max_tokens if task.spec.model else 1)
 
 
-def upstream_of(release: Release) -> Upstream | None:
-    """Where the gateway sends the release's model calls: its base model, with its adapter when it has one."""
-    if not release.binding["base_model"]:
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """The model of a release on disk, checked against its digests: base folder, and (digest, folder) of an adapter."""
+
+    base_model: str
+    folder: Path
+    adapter: tuple[str, Path] | None
+
+    def upstream(self) -> Upstream:
+        """Where the gateway sends calls to it; its server is started where it is down. Raises ProviderError."""
+        served = serve(self.folder, Path(settings.PAWL_HOME) / "run", self.adapter)
+        return Upstream(
+            base_url=served.base_url,
+            served_model=served.model,
+            base_model=self.base_model,
+            adapter_digest=self.adapter[0] if self.adapter else "",
+        )
+
+
+def model_of(release: Release) -> ModelParts | None:
+    """The model that a release runs with; None for a task without one. Raises TaskError for parts that changed."""
+    base = release.binding["base_model"]
+    if not base:
         return None
     artifacts = store(ARTIFACTS)
     adapter = None
     if release.adapter is not None:
         adapter = (release.adapter.digest, artifacts.path(release.adapter.manifest["adapter"]))
-    served = serve(artifacts.path(release.binding["base_model"]), Path(settings.PAWL_HOME) / "run", adapter)
-    return Upstream(
-        base_url=served.base_url,
-        served_model=served.model,
-        base_model=release.binding["base_model"],
-        adapter_digest=adapter[0] if adapter else "",
-    )
+    return ModelParts(base, artifacts.path(base), adapter)
+
+
+def upstream_of(release: Release) -> Upstream | None:
+    """Where the gateway sends the release's model calls: its base model, with its adapter when it has one."""
+    parts = model_of(release)
+    return parts.upstream() if parts else None

@@ -19,7 +19,7 @@ import time
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from loop.serving.engine import Engine, ModelUnusable, RequestRefused, write
 from loop.serving.protocol import (
@@ -134,6 +134,15 @@ class ModelServer(ThreadingHTTPServer):
         return {"status": "ok", "lora_name": name}
 
 
+class Answering(Protocol):
+    """A server whose requests a Handler reads; `asked` is when the last one came or was answered."""
+
+    asked: float
+
+    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        """The reply to one request. Raises RequestRefused and ModelUnusable."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """Reads a request, lets the server answer it and always replies with JSON."""
 
@@ -141,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "pawl-serving", ""
     disable_nagle_algorithm = True
     timeout = KEEP_ALIVE_S
-    server: ModelServer
+    server: Answering  # type: ignore[assignment]
 
     def do_GET(self) -> None:
         """Health and the list of models."""
@@ -170,7 +179,8 @@ class Handler(BaseHTTPRequestHandler):
             status, value = 200, self.server.answer(method, self.path, self._body())
         except (RequestRefused, ModelUnusable) as error:
             status = error.status if isinstance(error, RequestRefused) else 400
-            value = {"error": {"message": str(error), "type": "invalid_request_error", "code": status}}
+            kind = "invalid_request_error" if status < 500 else "server_error"
+            value = {"error": {"message": str(error), "type": kind, "code": status}}
         except Exception:  # the boundary of the process: recorded in its log, told without details
             traceback.print_exc()
             message = "The server failed on this request; its log says why."

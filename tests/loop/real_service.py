@@ -2,7 +2,8 @@
 
 Run as `python -m tests.loop.real_service`. `coins SEED` installs everything and starts a campaign on the harness,
 `letters FOLDER` one on the weights (each prints its ref); `run REF` does its jobs without a queue and `archive REF`
-only looks: both print what it accepted and trained.
+only looks: both print what it accepted and trained. `serving -` installs `coins` without a campaign and prints a
+read token.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
+
+if TYPE_CHECKING:
+    from governance.actors import Actor
+    from governance.models import Task
 
 
 def coins(seed: int, generations: int = 4) -> str:
@@ -29,16 +35,25 @@ def letters(folder: Path) -> str:
     return _start(write_letters(folder), 3, ("weights",), 1)
 
 
-def _start(task_folder: Path, seed: int, levers: tuple[str, ...], generations: int) -> str:
+def serving() -> str:
+    """Make the home and the people, install `coins` and give a read token."""
+    from governance import actions
+    from governance.actors import SETUP
+    from governance.audit.tokens import create_token
+    from tests.loop.conftest import COINS
+
+    _install(COINS)
+    person = actions.create_person(username="ada", password="correct-horse-ada", by=SETUP)
+    actions.grant_role(person=person, role="auditor", by=SETUP)
+    return create_token(name="serving", by=person.actor("command"))
+
+
+def _install(task_folder: Path) -> tuple[Task, Actor]:
     from deploy.prepare import prepare
     from governance import actions
     from governance.actors import SETUP
     from governance.audit.checkpoints import init_signer
-    from loop.campaigns import Wish
-    from loop.campaigns import start as start_campaign
-    from loop.contract import Budgets
     from loop.installation import install
-    from tests.loop.preflighted import hold_green
 
     prepare()
     init_signer()
@@ -46,7 +61,16 @@ def _start(task_folder: Path, seed: int, levers: tuple[str, ...], generations: i
     person = actions.create_person(username="oscar", password="correct-horse-oscar", by=SETUP)
     actions.grant_role(person=person, role="operator", by=SETUP)
     operator = person.actor("command")
-    task = install(task_folder, operator)
+    return install(task_folder, operator), operator
+
+
+def _start(task_folder: Path, seed: int, levers: tuple[str, ...], generations: int) -> str:
+    from loop.campaigns import Wish
+    from loop.campaigns import start as start_campaign
+    from loop.contract import Budgets
+    from tests.loop.preflighted import hold_green
+
+    task, operator = _install(task_folder)
     hold_green(task, operator)
     wish = Wish("search", seed, levers, Budgets(generations=generations))
     return start_campaign(task, wish, operator).ref
@@ -117,6 +141,8 @@ if __name__ == "__main__":
     order, argument = sys.argv[1:]
     if order == "coins":
         print(coins(int(argument)))
+    elif order == "serving":
+        print(serving())
     elif order == "letters":
         print(letters(Path(argument)))
     else:
