@@ -39,3 +39,22 @@ class RecoveryCode(Governed):
 
     def __str__(self) -> str:
         return f"recovery code of {self.person}"
+
+
+class Passkey(Governed):
+    """A WebAuthn credential: a key pair in a person's device, of which this is the public half.
+
+    `sign_count` is the newest count that the device told (0 for those that do not count); `last_question` is the digest
+    of the newest challenge that was answered, so that no answer counts twice.
+    """
+
+    person = models.ForeignKey("governance.Person", on_delete=models.PROTECT, related_name="passkeys")
+    name = models.CharField(max_length=64)
+    credential_id = models.CharField(max_length=1400, unique=True)  # base64url; at most 1,023 bytes
+    public_key = models.TextField()
+    sign_count = models.BigIntegerField()
+    last_question = models.CharField(max_length=64)
+    added_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"passkey {self.name} of {self.person}"

@@ -21,7 +21,7 @@ from django.conf import settings
 
 from governance.digests import sha256_hex
 from governance.errors import NotAllowed
-from governance.models import Authenticator, Person
+from governance.models import Authenticator, Passkey, Person
 
 STEP_S: Final = 30
 SKEW: Final = 1  # steps that a clock may be off
@@ -29,12 +29,17 @@ CODES: Final = 10
 ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
 CODE_LENGTH: Final = 16  # characters: 79 bits
 AUTHENTICATOR: Final = "authenticator"
+PASSKEY: Final = "passkey"
 ISSUER: Final = "Pawl"
 
 
 def kinds_of(person: Person) -> tuple[str, ...]:
     """What this person must show beside the password, any one of it: nothing, or kinds of factor."""
-    return (AUTHENTICATOR,) if Authenticator.objects.filter(person=person).exists() else ()
+    found = {
+        AUTHENTICATOR: Authenticator.objects.filter(person=person).exists(),
+        PASSKEY: Passkey.objects.filter(person=person).exists(),
+    }
+    return tuple(kind for kind, has in found.items() if has)
 
 
 def new_secret() -> str:

@@ -20,7 +20,7 @@ from governance.audit.models import (
 )
 from governance.audit.rows import Governed
 from governance.desk_models import Attempt, Seen
-from governance.factor_models import Authenticator, RecoveryCode
+from governance.factor_models import Authenticator, Passkey, RecoveryCode
 from governance.stop_models import DIGEST, Halt, Hold
 from governance.transitions import Status
 
@@ -35,6 +35,7 @@ __all__ = [
     "Evidence",
     "Halt",
     "Hold",
+    "Passkey",
     "Person",
     "Pointer",
     "PointerMove",

@@ -20,6 +20,7 @@ from governance.actions.installing import (
     register_release,
     register_version,
 )
+from governance.actions.passkeys import add_passkey, remove_passkey, use_passkey
 from governance.actions.people import change_password, create_person, grant_role, revoke_role
 from governance.actions.promoting import promote
 from governance.actions.proposing import (
@@ -42,6 +43,7 @@ __all__ = [
     "ReleaseDraft",
     "acknowledge",
     "add_authenticator",
+    "add_passkey",
     "begin_verification",
     "break_glass",
     "change_password",
@@ -64,6 +66,7 @@ __all__ = [
     "register_release",
     "register_version",
     "remove_authenticator",
+    "remove_passkey",
     "renew_recovery_codes",
     "resume",
     "revert",
@@ -73,5 +76,6 @@ __all__ = [
     "revoke_role",
     "stop",
     "use_code",
+    "use_passkey",
     "withdraw",
 ]

@@ -34,7 +34,7 @@ def add_authenticator(*, person: Person, secret: str, code: str, by: Actor) -> l
 
     Raises BadInput when the code does not fit or there is an authenticator already, NotAllowed for anyone else.
     """
-    _check_own(person, by)
+    check_own(person, by)
     if Authenticator.objects.filter(person=person).exists():
         raise BadInput("You have an authenticator already; remove it first.")
     step = step_of(secret, bare(code), timezone.now())
@@ -43,46 +43,45 @@ def add_authenticator(*, person: Person, secret: str, code: str, by: Actor) -> l
             "The code does not fit the secret; is the clock of your phone right? Type the next one."
         )
     Authenticator.objects.create(person=person, secret=encrypted(secret), last_step=step)
-    codes = [] if person.recovery_codes.filter(used_at__isnull=True).exists() else _make_codes(person)
-    _record("factor.add", person, by, {"kind": AUTHENTICATOR, "recovery_codes": len(codes)})
+    codes = first_codes(person)
+    note_factor("factor.add", person, by, {"kind": AUTHENTICATOR, "recovery_codes": len(codes)})
     return codes
 
 
 @act("factor.remove", durable=True)
 def remove_authenticator(*, person: Person, by: Actor) -> None:
     """Ask for this person's codes no more. Raises BadInput when there is nothing to remove."""
-    _check_own(person, by)
+    check_own(person, by)
     if not Authenticator.objects.filter(person=person).delete()[0]:
         raise BadInput("You have no authenticator.")
-    if not kinds_of(person):
-        RecoveryCode.objects.filter(person=person).delete()
-    _record("factor.remove", person, by, {"kind": AUTHENTICATOR})
+    drop_codes_without_factor(person)
+    note_factor("factor.remove", person, by, {"kind": AUTHENTICATOR})
 
 
 @act("factor.codes", durable=True)
 def renew_recovery_codes(*, person: Person, by: Actor) -> list[str]:
     """Replace every recovery code by a fresh one. Raises BadInput for a person without a second factor."""
-    _check_own(person, by)
+    check_own(person, by)
     if not kinds_of(person):
         raise BadInput("Recovery codes stand in for a second factor, and you have none; add one first.")
     codes = _make_codes(person)
-    _record("factor.codes", person, by, {"recovery_codes": len(codes)})
+    note_factor("factor.codes", person, by, {"recovery_codes": len(codes)})
     return codes
 
 
 @act("factor.use", durable=True)
 def use_code(*, person: Person, code: str, by: Actor) -> None:
     """Accept a code of the authenticator, or a recovery code, once. Raises NotAllowed for any other or a used one."""
-    _check_own(person, by)
+    check_own(person, by)
     given = bare(code)
     if not given:
         raise NotAllowed("Type a code of your authenticator, or one of your recovery codes.")
     if given.isascii() and given.isdigit():
         _use_time_code(person, given)
-        _record("factor.use", person, by, {"kind": AUTHENTICATOR})
+        note_factor("factor.use", person, by, {"kind": AUTHENTICATOR})
         return
     left = _use_recovery_code(person, given)
-    _record("factor.use", person, by, {"kind": RECOVERY, "left": left})
+    note_factor("factor.use", person, by, {"kind": RECOVERY, "left": left})
 
 
 def _use_time_code(person: Person, code: str) -> None:
@@ -113,11 +112,24 @@ def _make_codes(person: Person) -> list[str]:
     return codes
 
 
-def _check_own(person: Person, by: Actor) -> None:
+def first_codes(person: Person) -> list[str]:
+    """Recovery codes for a person who has none left, as a part of the act that adds a factor."""
+    return [] if person.recovery_codes.filter(used_at__isnull=True).exists() else _make_codes(person)
+
+
+def drop_codes_without_factor(person: Person) -> None:
+    """Recovery codes end with the last factor that they stood in for."""
+    if not kinds_of(person):
+        RecoveryCode.objects.filter(person=person).delete()
+
+
+def check_own(person: Person, by: Actor) -> None:
+    """Raises NotAllowed for anyone but the person themselves."""
     if check_signed_in(by) != person:
         raise NotAllowed("People add, use and remove their own second factors only.")
 
 
-def _record(action: str, person: Person, by: Actor, detail: dict[str, Any]) -> None:
+def note_factor(action: str, person: Person, by: Actor, detail: dict[str, Any]) -> None:
+    """The entry of an act on a person's factors."""
     facts = Facts(policy=policy_facts(), detail=detail)
     record(by=by, action=action, subject=("person", person.ref), facts=facts)

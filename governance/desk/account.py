@@ -55,8 +55,8 @@ sign_in_admin = SignIn.as_view(authentication_form=AdminSignInForm)
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def factor_page(request: HttpRequest) -> HttpResponse:
-    """The second step of signing in: a code of the authenticator, or a recovery code."""
-    found = _half_way(request)
+    """The second step of signing in: a passkey, a code of the authenticator, or a recovery code."""
+    found = half_way(request)
     if found is None:
         return redirect("desk:login")
     person, onward = found
@@ -70,10 +70,11 @@ def factor_page(request: HttpRequest) -> HttpResponse:
             login(request, person.user)
             del request.session[HALF_WAY]
             return redirect(onward)
+    request.own_factors = kinds_of(person)  # type: ignore[attr-defined]  # for the form's fields
     return render(request, "desk/login_factor.html", {"refusal": refusal}, status=400 if refusal else 200)
 
 
-def _half_way(request: HttpRequest) -> tuple[Person, str] | None:
+def half_way(request: HttpRequest) -> tuple[Person, str] | None:
     """Who gave their password in this session a short while ago, and where they go; None when nobody did."""
     noted: dict[str, Any] | None = request.session.get(HALF_WAY)
     if noted is None or time.time() - noted["at"] > HALF_WAY_S:

@@ -216,6 +216,16 @@ class AuthenticatorAdmin(ReadingRoom):
     list_select_related = ("person__user",)
 
 
+@admin.register(models.Passkey)
+class PasskeyAdmin(ReadingRoom):
+    """Who has which passkeys."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    list_display = ("person", "name", "sign_count", moment("added_at", "added (UTC)"))
+    fields = ("person", "name", "sign_count", "added_at")
+    list_select_related = ("person__user",)
+
+
 @admin.register(models.RecoveryCode)
 class RecoveryCodeAdmin(ReadingRoom):
     """Which recovery codes are used; never the codes."""

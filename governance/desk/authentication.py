@@ -14,7 +14,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from governance.actions import use_code
+from governance.actions import use_code, use_passkey
 from governance.actions.throttling import (
     ACCOUNT_LIMIT,
     ADDRESS_LIMIT,
@@ -23,6 +23,7 @@ from governance.actions.throttling import (
     begin_attempt,
     forgive,
 )
+from governance.desk.questions import take_question
 from governance.models import Person
 
 NAME_MAX: Final = 150  # characters, as in Django's user table
@@ -51,13 +52,18 @@ class ThrottledBackend(ModelBackend):
 
 
 def prove_factor(request: HttpRequest | None, person: Person, code: str) -> None:
-    """Have a person who has a second factor show it. Failures count apart from those of the password.
+    """Have a person who has a second factor show it: the passkey's answer that was posted, else this code.
 
-    Raises NotAllowed when it does not fit (which the log has then), TooManyAttempts after too many of them.
+    Failures count apart from those of the password. Raises NotAllowed when it does not hold (which the log has then),
+    TooManyAttempts after too many of them.
     """
     limits = _limits(request, person.user.get_username(), "factor")
     made = begin_attempt(limits)
-    use_code(person=person, code=code, by=person.actor("command" if request is None else "session"))
+    if request is not None and (answer := request.POST.get("passkey", "")):
+        question = take_question(request)
+        use_passkey(person=person, answer=answer, question=question, by=person.actor("session"))
+    else:
+        use_code(person=person, code=code, by=person.actor("command" if request is None else "session"))
     forgive(made, limits[0].key)
 
 

@@ -28,7 +28,7 @@ NEW_SECRET: Final = (
 @desk_page
 def account_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """What this person proves themselves with."""
-    return _page(request, visitor, None)
+    return page_of(request, visitor, None)
 
 
 @never_cache
@@ -37,9 +37,9 @@ def account_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def new_authenticator(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Make a secret and show it, this once; it counts when the person shows a code of it."""
     try:
-        _step_up(request, visitor)
+        step_up(request, visitor)
     except GovernanceError as error:
-        return _page(request, visitor, refusal_of(error, request))
+        return page_of(request, visitor, refusal_of(error, request))
     secret = new_secret()
     request.session[NEW_SECRET] = encrypted(secret)
     address = address_of(secret, visitor.person.user.get_username())
@@ -67,7 +67,7 @@ def confirm_authenticator(request: HttpRequest, visitor: Visitor) -> HttpRespons
         context = {"here": "account", "refusal": refusal}
         return render(request, "desk/authenticator.html", context, status=refusal.status)
     del request.session[NEW_SECRET]
-    return _done(request, "Your authenticator is added; sign-in and step-up ask for its codes now.", codes)
+    return done(request, "Your authenticator is added; sign-in and step-up ask for its codes now.", codes)
 
 
 @require_POST
@@ -75,11 +75,11 @@ def confirm_authenticator(request: HttpRequest, visitor: Visitor) -> HttpRespons
 def remove_authenticator(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Ask for codes no more; it takes one last code, or a recovery code."""
     try:
-        _step_up(request, visitor)
+        step_up(request, visitor)
         actions.remove_authenticator(person=visitor.person, by=visitor.actor)
     except GovernanceError as error:
-        return _page(request, visitor, refusal_of(error, request))
-    return _done(request, "Your authenticator is removed.", [])
+        return page_of(request, visitor, refusal_of(error, request))
+    return done(request, "Your authenticator is removed.", [])
 
 
 @never_cache
@@ -88,18 +88,19 @@ def remove_authenticator(request: HttpRequest, visitor: Visitor) -> HttpResponse
 def renew_codes(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Fresh recovery codes, shown this once."""
     try:
-        _step_up(request, visitor)
+        step_up(request, visitor)
         codes = actions.renew_recovery_codes(person=visitor.person, by=visitor.actor)
     except GovernanceError as error:
-        return _page(request, visitor, refusal_of(error, request))
-    return _done(request, "Your former recovery codes are void.", codes)
+        return page_of(request, visitor, refusal_of(error, request))
+    return done(request, "Your former recovery codes are void.", codes)
 
 
-def _step_up(request: HttpRequest, visitor: Visitor) -> None:
+def step_up(request: HttpRequest, visitor: Visitor) -> None:
+    """Have the visitor prove again who they are. Raises NotAllowed, and records it, when they cannot."""
     check_step_up(request, visitor, ("person", visitor.person.ref))
 
 
-def _done(request: HttpRequest, said: str, codes: list[str]) -> HttpResponse:
+def done(request: HttpRequest, said: str, codes: list[str]) -> HttpResponse:
     """Back to the account, or first to the recovery codes where new ones were made."""
     messages.success(request, said)
     if codes:
@@ -107,7 +108,8 @@ def _done(request: HttpRequest, said: str, codes: list[str]) -> HttpResponse:
     return redirect("desk:account")
 
 
-def _page(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> HttpResponse:
+def page_of(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> HttpResponse:
+    """The page of the account, with what was refused, if anything."""
     person = visitor.person
     context: dict[str, Any] = {
         "here": "account",
@@ -115,6 +117,7 @@ def _page(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> Ht
         "roles": sorted(visitor.roles),
         "kinds": kinds_of(person),
         "authenticator": Authenticator.objects.filter(person=person).first(),
+        "passkeys": list(person.passkeys.order_by("added_at")),
         "codes_left": person.recovery_codes.filter(used_at__isnull=True).count(),
         "refusal": refusal,
     }

@@ -68,7 +68,7 @@ def pages(page: Page, base_url: str) -> Iterator[tuple[str, str]]:
         derived = _first_link(page, base_url + found["task"], "ul.tree a")
         if derived:
             yield "task-derived", f"{base_url}{found['task']}{derived}"
-    for name in ("people", "stops", "password"):
+    for name in ("people", "stops", "account", "password"):
         yield name, f"{base_url}/{name}/"
     if _first_link(page, f"{base_url}/", "nav a[href='/reviewers/']"):
         yield "reviewers", f"{base_url}/reviewers/"

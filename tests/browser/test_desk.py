@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
-from pytest_django.live_server_helper import LiveServer
+from playwright.sync_api import Page, expect
 
 from governance.models import AuditEntry, Checkpoint, Pointer
 from loop.models import Generation
-from tests.browser.screenshots import NARROW, Visit, log_in, pages
+from tests.browser.conftest import Desk
+from tests.browser.screenshots import pages
 from tests.desk_scene import Scene
 from tests.governance.cast import PASSWORD
 
 pytestmark = pytest.mark.browser
-
-
-@dataclass
-class Desk:
-    """People at their browsers; `complaints` collects what the browser's console says of errors."""
-
-    browser: Browser
-    url: str
-    open_pages: list[Page] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def as_person(self, name: str, *, narrow: bool = False) -> Page:
-        """A page of this person, logged in."""
-        viewport = NARROW if narrow else {"width": 1280, "height": 900}
-        page = self.browser.new_context(viewport=viewport).new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", self._listen)
-        self.open_pages.append(page)
-        log_in(page, Visit(self.url, name, PASSWORD))
-        return page
-
-    def _listen(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(message.text)
-
-
-@pytest.fixture
-def desk(browser: Browser, live_server: LiveServer) -> Iterator[Desk]:
-    opened = Desk(browser, live_server.url)
-    yield opened
-    for page in opened.open_pages:
-        page.context.close()
 
 
 def decide(page: Page, button: str, reason: str) -> None:
