@@ -20,6 +20,7 @@ from governance.pointers import live_release
 from governance.policy import GateDefaults, policy_in_force
 from governance.rules import can, check_inbox, check_not_stopped
 from governance.transitions import OPEN
+from loop import outages
 from loop.archive import best
 from loop.contract import Budgets, Contract, Spent, check_budgets, query_level, trial_seeds
 from loop.errors import BudgetSpent, TaskError
@@ -97,7 +98,7 @@ def _hidden_terms(task: InstalledTask, wish: Wish, policy: GateDefaults) -> dict
     gate, budget = task.spec.gate, check_may_ask(task.evaluator, task.spec.gate.correction)
     alpha = policy.alpha if gate.alpha is None else gate.alpha
     smallest = policy.smallest_gain if gate.smallest_gain is None else gate.smallest_gain
-    level = query_level(alpha, wish.budgets, policy.promotions, gate.correction, budget.used + 1)
+    level = query_level(alpha, wish.budgets, policy.promotions, gate.correction, budget.next_place)
     items = task.spec.splits.get("hidden", 0)
     return {
         "alpha": alpha,
@@ -262,9 +263,14 @@ def _ending(campaign: Campaign, over: str) -> Next:
             return Next(Act.FINISH, f"{over} The best release is proposed already, as {waiting.ref[:8]}.")
         return Next(Act.SUBMIT, over)
     verification = query.verification
+    if verification.status == Verification.Status.WAITING:
+        return Next(Act.WAIT, outages.words(verification))
     if verification.status in {Verification.Status.QUEUED, Verification.Status.RUNNING}:
         return Next(Act.WAIT, "The verifier is at work.")
     short = query.proposal.ref[:8]
+    if verification.status == Verification.Status.OUTAGE:
+        reason = f"{over} The best release has no hidden result (proposal {short}): {verification.reason}"
+        return Next(Act.FINISH, reason, status=Campaign.Status.FAILED)
     if verification.bit:
         return Next(
             Act.FINISH, f"{over} The best release passed the hidden test; proposal {short} waits for review."

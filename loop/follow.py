@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from governance.rules import halt_over
-from loop.models import Campaign, Generation, Verification
+from loop.models import Campaign, Generation, HiddenQuery
+from loop.presenters import waits
 
 POLL_S = 0.5
 QUIET_S = 10.0
@@ -61,14 +62,18 @@ class Ticker:
 def follow(campaign: Campaign, ticker: Ticker, alive: Callable[[], None] = lambda: None) -> Campaign:
     """Show the campaign until it ends and return it as it ended. `alive` may raise to stop waiting."""
     told: dict[int, str] = {}
-    verifying = False
+    verifying, waiting = False, ""
     while True:
         campaign.refresh_from_db()
         for row in campaign.generations.order_by("number"):
             _tell(row, told, ticker)
-        if not verifying and Verification.objects.filter(query__campaign=campaign).exists():
+        queries = list(HiddenQuery.objects.filter(campaign=campaign).select_related("verification"))
+        if queries and not verifying:
             verifying = True
             ticker.line("The best release was submitted: the verifier runs it on the hidden set")
+        if (told_now := waits(queries)) != waiting:
+            waiting = told_now
+            ticker.line(waiting or "The verifier tries the hidden test again")
         if campaign.status != Campaign.Status.RUNNING:
             ticker.line(f"Campaign {campaign.status}: {campaign.status_reason}")
             return campaign

@@ -14,7 +14,7 @@ from governance import actions
 from governance.assurance.verify import verify_is_due, verify_live
 from governance.assurance.witnesses import witness_latest
 from governance.audit import checkpoints
-from loop import training_work, verification
+from loop import outages, training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows
 from loop.live import follow_live
@@ -112,6 +112,6 @@ def due() -> list[tuple[str, str, str | int]]:
     running = Campaign.Status.RUNNING
     return [
         *((LOOP, "advance", row.ref) for row in free_rows(Campaign).filter(status=running)),
-        *((VERIFY, "verify", row.pk) for row in free_rows(Verification).filter(status__in=open_job)),
+        *((VERIFY, "verify", row.pk) for row in free_rows(Verification).filter(outages.due(timezone.now()))),
         *((TRAIN, "train", row.pk) for row in free_rows(TrainingJob).filter(status__in=open_job)),
     ]

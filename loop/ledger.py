@@ -14,18 +14,27 @@ from governance.models import Version
 from governance.policy import policy_in_force
 from governance.transitions import Status
 from loop.errors import BudgetSpent
-from loop.models import HiddenQuery
+from loop.models import HiddenQuery, Verification
 
 GONE_LIVE = (Status.PROMOTED, Status.SUPERSEDED, Status.REVERTED)
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenBudget:
-    """Queries that a hidden set has answered in all campaigns, and how many the policy in force allows."""
+    """Queries that a hidden set has answered in all campaigns, and how many the policy in force allows.
+
+    `lost` are those that ended in an outage: they have their places in the ledger and got no answer.
+    """
 
     hidden_set: str
     used: int
+    lost: int
     allowed: int
+
+    @property
+    def next_place(self) -> int:
+        """The place in the ledger of the next query, from 1."""
+        return self.used + self.lost + 1
 
     def check(self) -> None:
         """Raises BudgetSpent when the hidden set may answer nothing more."""
@@ -45,8 +54,17 @@ def hidden_budget(evaluator: Version) -> HiddenBudget:
     """How much of the evaluator's hidden set is used up, under the policy in force."""
     hidden_set = hidden_set_of(evaluator)
     policy, _ = policy_in_force()
-    used = HiddenQuery.objects.filter(hidden_set=hidden_set).count()
-    return HiddenBudget(hidden_set, used, policy.gate.hidden_queries_per_epoch)
+    used, lost = answered(hidden_set)
+    return HiddenBudget(hidden_set, used, lost, policy.gate.hidden_queries_per_epoch)
+
+
+def answered(hidden_set: str, place: int | None = None) -> tuple[int, int]:
+    """How many queries a hidden set has answered or is to answer, and how many an outage took; up to `place`."""
+    queries = HiddenQuery.objects.filter(hidden_set=hidden_set)
+    if place is not None:
+        queries = queries.filter(place__lte=place)
+    lost = queries.filter(verification__status=Verification.Status.OUTAGE).count()
+    return queries.count() - lost, lost
 
 
 def claim_place(evaluator: Version) -> int:
@@ -62,7 +80,7 @@ def claim_place(evaluator: Version) -> int:
     list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
     budget = hidden_budget(evaluator)
     budget.check()
-    return budget.used + 1
+    return budget.next_place
 
 
 def check_may_ask(evaluator: Version, correction: str) -> HiddenBudget:
@@ -83,6 +101,9 @@ def check_may_ask(evaluator: Version, correction: str) -> HiddenBudget:
 
 
 def level_spent(hidden_set: str, place: int) -> float:
-    """The levels of a hidden set's queries up to `place`, summed: a bound on the chance of a false first promotion."""
+    """The levels of a hidden set's queries up to `place`, summed: a bound on the chance of a false first promotion.
+
+    Queries lost to an outage stay in the sum, so that it holds whatever made the model fail.
+    """
     queries = HiddenQuery.objects.filter(hidden_set=hidden_set, place__lte=place)
     return float(queries.aggregate(total=Sum("alpha"))["total"] or 0.0)

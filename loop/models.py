@@ -303,22 +303,40 @@ class HiddenQuery(models.Model):
 
 
 class Verification(models.Model):
-    """The verifier's work on one hidden query: held by a fence, ended by one bit."""
+    """The verifier's work on one hidden query: held by a fence, ended by one bit, or by an outage without one.
+
+    `outages` counts the tries that the task model's outage voided; while WAITING the next one is due at `retry_at`.
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued"
         RUNNING = "running"
+        WAITING = "waiting"
         FINISHED = "finished"
         FAILED = "failed"
+        OUTAGE = "outage"
 
     query = models.OneToOneField(HiddenQuery, on_delete=models.PROTECT, related_name="verification")
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
     bit = models.BooleanField(null=True, blank=True)
     reason = models.TextField(blank=True)
+    outages = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     holder = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(status="waiting") ^ Q(retry_at__isnull=True),
+                name="waiting_verification_says_until_when",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="outage") | Q(bit__isnull=True), name="outage_gives_no_bit"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"verification of {self.query}"

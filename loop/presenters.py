@@ -10,8 +10,9 @@ from typing import Any
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from loop import outages
 from loop.charts import Direction, ScorePoint, score_chart, sparkline
-from loop.models import AgentCall, Campaign, Generation, Rollout, Step, TrainingJob
+from loop.models import AgentCall, Campaign, Generation, HiddenQuery, Rollout, Step, TrainingJob, Verification
 
 UNDRAWN = {"step", "total", "epoch", "time", "seconds", "attempt"}
 _BUDGETS = (
@@ -72,6 +73,14 @@ def budget_bars(campaign: Campaign, generations: int, hidden_queries: int) -> li
         for name, label, unit in _BUDGETS
         if isinstance(allowed.get(name), (int, float))
     ]
+
+
+def waits(queries: Sequence[HiddenQuery]) -> str:
+    """What the hidden test among these waits for and until when, or nothing."""
+    rows = [
+        query.verification for query in queries if query.verification.status == Verification.Status.WAITING
+    ]
+    return outages.words(rows[0]) if rows else ""
 
 
 def contract_facts(campaign: Campaign) -> list[tuple[str, str]]:

@@ -16,8 +16,8 @@ from loop.contract import Contract, Spent
 from loop.detectors.exhibit import Finding
 from loop.gate import Comparison, Ruling
 from loop.installed import tree_of
-from loop.ledger import level_spent
-from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob
+from loop.ledger import answered, level_spent
+from loop.models import Campaign, Generation, HiddenQuery, Rollout, TrainingJob, Verification
 from loop.rollouts import PUBLIC_VAL
 
 NOT_TESTED = (
@@ -57,7 +57,7 @@ def evidence_items(query: HiddenQuery, examined: Examined) -> list[actions.Evide
         "detectors": [finding.as_json() for finding in examined.findings],
         "sample": examined.sample,
         "decision": {"decisions": _decisions(query.release, campaign)},
-        "cost": Spent(**campaign.spent).as_json(),
+        "cost": Spent(**Campaign.objects.values_list("spent", flat=True).get(pk=campaign.pk)).as_json(),
         "contract": campaign.contract,
         "not_tested": list(NOT_TESTED),
         "diff": pack(tree_of(query.against.harness), tree_of(query.release.harness)),
@@ -139,6 +139,7 @@ def _attribution(query: HiddenQuery, contract: Contract) -> dict[str, Any]:
 
 def _ledger(campaign: Campaign, contract: Contract, query: HiddenQuery) -> dict[str, Any]:
     policy, _ = policy_in_force()
+    used, lost = answered(query.hidden_set, query.place)
     return {
         "used": HiddenQuery.objects.filter(campaign=campaign, number__lte=query.number).count(),
         "allowed": contract.budgets.hidden_queries,
@@ -147,7 +148,9 @@ def _ledger(campaign: Campaign, contract: Contract, query: HiddenQuery) -> dict[
         "alpha_query": query.alpha,
         "correction": contract.correction,
         "hidden_set": query.hidden_set,
-        "epoch_used": query.place,
+        "epoch_used": used,
+        "epoch_lost": lost,
+        "tries_voided": Verification.objects.get(query=query).outages,
         "epoch_allowed": policy.gate.hidden_queries_per_epoch,
         "epoch_alpha": level_spent(query.hidden_set, query.place),
     }

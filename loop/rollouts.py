@@ -164,6 +164,8 @@ def charge(campaign: Campaign, generation: Generation | None, tokens: int, cost_
     In the transaction that stores a result: a step that is done again finds both or neither. At once where there is
     no result to store.
     """
+    if not tokens and not cost_usd:
+        return
     spent = Campaign.objects.select_for_update().get(pk=campaign.pk).spent
     total = Spent(**spent).plus(tokens=tokens, cost_usd=cost_usd)
     Campaign.objects.filter(pk=campaign.pk).update(spent=total.as_json())

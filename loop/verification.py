@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.utils import timezone
 
 from governance import actions
 from governance.actors import VERIFIER
@@ -17,6 +18,7 @@ from governance.errors import GovernanceError
 from governance.models import Release
 from governance.pointers import live_release
 from governance.transitions import Status
+from loop import outages
 from loop.contract import Contract
 from loop.detection import (
     HiddenReport,
@@ -32,7 +34,7 @@ from loop.detection import (
 from loop.detectors.exhibit import Finding
 from loop.detectors.measure import in_force
 from loop.detectors.registry import findings
-from loop.errors import LoopError, ProviderError
+from loop.errors import LoopError, Outage, ProviderError
 from loop.gate import Comparison, Rules, Ruling, Scores, compare_trials, rule
 from loop.hidden import HiddenSet, Reading, keep_report, open_hidden
 from loop.installed import (
@@ -45,10 +47,10 @@ from loop.installed import (
     upstream_of,
 )
 from loop.leases import held
-from loop.models import HiddenQuery, Rollout, Verification
+from loop.models import Campaign, HiddenQuery, Rollout, Verification
 from loop.proposal_evidence import Examined, evidence_items
 from loop.rollout import RolloutRequest, run_rollout
-from loop.rollouts import PUBLIC_VAL
+from loop.rollouts import PUBLIC_VAL, charge
 from loop.scratch import scratch
 from loop.strata import HiddenRows, groups_of
 from loop.types import ModelCall, Outcome
@@ -76,21 +78,31 @@ class Arm:
 
 
 def verify(pk: int) -> bool:
-    """Carry out one verification; False when another worker is at it. Doing it again changes nothing."""
+    """Carry out one verification; False when it is not over: another worker is at it, or an outage put it off.
+
+    Doing it again changes nothing.
+    """
     with held(Verification, pk) as lease:
         if lease is None:
             return False
         row = Verification.objects.select_related("query__proposal", "query__campaign__task").get(pk=pk)
-        if row.status in {Verification.Status.FINISHED, Verification.Status.FAILED}:
-            return True
+        now = timezone.now()
+        if not Verification.objects.filter(outages.due(now), pk=pk).exists():
+            return row.status != Verification.Status.WAITING
         if row.query.proposal.status != Status.VERIFYING:
             with lease.commit():
                 _end(row, f"Its proposal is {row.query.proposal.status}; nothing is verified any more.")
             return True
+        if row.query.campaign.status == Campaign.Status.STOPPED:
+            with lease.commit():
+                _fail(row, f"Its campaign was stopped: {row.query.campaign.status_reason}")
+            return True
         with lease.commit():
-            Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING)
+            Verification.objects.filter(pk=pk).update(status=Verification.Status.RUNNING, retry_at=None)
         try:
             examined = examine(row.query)
+        except ProviderError:
+            return outages.void_try(row, lease, timezone.now())
         except (LoopError, GovernanceError) as error:
             with lease.commit():
                 _fail(row, f"{type(error).__name__}: {error}")
@@ -161,18 +173,24 @@ def _ruling(comparison: Comparison, rules: Rules, seen: tuple[Finding, ...]) -> 
 def _trial(
     task: InstalledTask, query: HiddenQuery, release: Release, hidden: HiddenSet, seed: int
 ) -> HiddenReport:
-    """One scored rollout; a LoopError says in words of ours why there is no score, the details stay hidden."""
-    why, details = "the task model failed", ""
+    """One scored rollout, charged to the campaign; what is raised says in words of ours why there is no score.
+
+    Raises ProviderError when the task model was out of reach, LoopError otherwise; the details stay hidden.
+    """
+    kind, why = LoopError, "the task model was out of reach"
     try:
         report = run_hidden(task, release, hidden, seed)
+        charge(query.campaign, None, report.usage.tokens, report.usage.cost_usd)
         if report.score is not None:
             return report
         why = NO_SCORE[report.outcome]
         details = "\n".join((report.reason, report.log_tail, report.evaluator_log))
     except ProviderError as error:
-        details = str(error)
+        if isinstance(error, Outage):
+            charge(query.campaign, None, error.tokens, error.cost_usd)
+        kind, details = ProviderError, str(error)
     keep_report(f"{query.proposal.ref}-{release.digest[:12]}", details)
-    raise LoopError(
+    raise kind(
         f"Release {release.digest[:12]} has no hidden score: {why}; the details are in the hidden store."
     )
 
@@ -240,4 +258,6 @@ def _fail(row: Verification, reason: str) -> None:
 
 
 def _end(row: Verification, reason: str) -> None:
-    Verification.objects.filter(pk=row.pk).update(status=Verification.Status.FAILED, bit=False, reason=reason)
+    Verification.objects.filter(pk=row.pk).update(
+        status=Verification.Status.FAILED, bit=False, retry_at=None, reason=reason
+    )

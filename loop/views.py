@@ -120,7 +120,8 @@ def _with_progress(rows: QuerySet[Campaign]) -> QuerySet[Campaign]:
         "generations", Generation.objects.order_by("number").defer("decision", "comparison"), to_attr="turns"
     )
     counted = rows.annotate(turn_count=Count("generations"), best_known=Max("archive__score"))
-    return counted.select_related("task").prefetch_related(latest)
+    asked = Prefetch("hidden_queries", HiddenQuery.objects.select_related("verification"), to_attr="asked")
+    return counted.select_related("task").prefetch_related(latest, asked)
 
 
 def _summary(campaign: Campaign) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def _summary(campaign: Campaign) -> dict[str, Any]:
         "first": next((turn.score_before for turn in turns if turn.score_before is not None), None),
         "best": pick(known) if known else None,
         "metric": campaign.contract.get("metric", "score"),
+        "waits": presenters.waits(campaign.asked),  # type: ignore[attr-defined]
     }
 
 
@@ -172,4 +174,5 @@ def _live(campaign: Campaign) -> dict[str, Any]:
         "metric": campaign.contract.get("metric", "score"),
         "training": [presenters.training_view(job) for job in jobs.select_related("generation")],
         "queries": queries,
+        "waits": presenters.waits(queries),
     }
