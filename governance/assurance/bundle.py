@@ -18,6 +18,7 @@ from governance.assurance.bundle_parts import (
     ROTATION_ACTION,
     RULE_BROKEN,
     TAMPERED,
+    VERSIONS_FOLDER,
     WITNESSED_FILE,
     Refused,
     bound_digests,
@@ -285,6 +286,9 @@ def _check_derived(check: _Check) -> str:
         raise Refused(INCOMPLETE, f"got {len(bound)} bound files, the export entry states {detail['bound']}")
     what = "the digest over verify.py, VERIFY.md, keys, identities and artifacts"
     same(what, canonical_digest(bound), detail["bound_digest"])
+    for path, (digest, _) in sorted(check.facts.items()):
+        if path.startswith(VERSIONS_FOLDER):
+            same(f"SHA-256 of {path}", digest, path.removeprefix(VERSIONS_FOLDER))
     rows: list[Row] = [(check.tree.leaf(seq).hex(), entry) for seq, entry in sorted(check.entries.items())]
     for path in detail["views"]:
         if path not in check.files:
@@ -299,10 +303,24 @@ def _check_derived(check: _Check) -> str:
     return f"{len(bound)} bound files, views and manifest are as the log says"
 
 
+def judges(entry: dict[str, Any]) -> bool:
+    """Whether later entries are judged by what this entry puts in force."""
+    moves = entry["action"] == "pointer.move" and entry["outcome"] == "allowed"
+    return moves and entry["object"]["id"].partition(":")[0] in {"policy", "evaluator"}
+
+
 def _check_rules(check: _Check) -> str:
     if any(seq < check.export["seq"] for seq in check.withheld):
         return "not replayed, because the filter withholds entries"
-    state = replay(check.entries[seq] for seq in sorted(check.entries))
+    for seq, entry in sorted(check.entries.items()):
+        if judges(entry) and VERSIONS_FOLDER + entry["after"] not in check.files:
+            raise Refused(
+                INCOMPLETE, f"{VERSIONS_FOLDER}{entry['after']}, by which entry {seq} is judged, is missing"
+            )
+    state = replay(
+        (check.entries[seq] for seq in sorted(check.entries)),
+        lambda digest: check.files.get(VERSIONS_FOLDER + digest),
+    )
     if state.broken:
         more = f" (and {len(state.broken) - 1} more)" if len(state.broken) > 1 else ""
         raise Refused(RULE_BROKEN, state.broken[0] + more)

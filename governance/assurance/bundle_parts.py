@@ -14,7 +14,7 @@ from governance.audit.tree import Tree
 
 OK, UNREADABLE, TAMPERED, INCOMPLETE, RULE_BROKEN = 0, 1, 2, 3, 4
 STATUS_WORDS = ("OK", "UNREADABLE", "TAMPERED", "INCOMPLETE", "RULE BROKEN")
-BUNDLE_FORMAT = "pawl-audit-bundle/2"
+BUNDLE_FORMAT = "pawl-audit-bundle/3"
 EXPORT_ACTION = "audit.export"
 ROTATION_ACTION = "audit.rotate_key"
 DECISION_FAMILIES = frozenset({"proposal", "pointer", "role"})
@@ -22,7 +22,8 @@ PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 LOG_FILES = frozenset({"checkpoint", "leaf-hashes.txt", "entries.jsonl"})
 BOUND_FILES = frozenset({"VERIFY.md", "verify.py", "vkeys.txt", "rotations.jsonl", "identities.jsonl"})
 OPTIONAL_FILES = frozenset({"rotations.jsonl", "identities.jsonl"})
-BOUND_FOLDER = "artifacts/"
+ARTIFACTS_FOLDER = "artifacts/"
+VERSIONS_FOLDER = "versions/"  # policies and evaluators by digest: the bytes that it is of
 EARLIER_FILES = frozenset({"checkpoint.prev", "consistency.txt"})
 WITNESSED_FILE = "checkpoint.witnessed"
 Facts = Mapping[str, tuple[str, int]]  # path: SHA-256 (hex), size in bytes
@@ -96,7 +97,7 @@ def bound_digests(facts: Facts) -> dict[str, str]:
     return {
         path: digest
         for path, (digest, _) in facts.items()
-        if path in BOUND_FILES or path.startswith(BOUND_FOLDER)
+        if path in BOUND_FILES or path.startswith((ARTIFACTS_FOLDER, VERSIONS_FOLDER))
     }
 
 

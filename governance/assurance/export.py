@@ -24,10 +24,11 @@ from django.db.models import Q, QuerySet
 from governance.actions.base import act
 from governance.actors import Actor
 from governance.assurance.bundle_parts import (
-    BOUND_FOLDER,
+    ARTIFACTS_FOLDER,
     BUNDLE_FORMAT,
     EXPORT_ACTION,
     ROTATION_ACTION,
+    VERSIONS_FOLDER,
     WITNESSED_FILE,
     bound_digests,
     facts_of,
@@ -37,6 +38,7 @@ from governance.assurance.bundle_parts import (
     write_manifest,
     write_proof,
 )
+from governance.assurance.judged_by import judged_by
 from governance.assurance.rotation import log_keys, rotations
 from governance.assurance.verifier_script import verifier_guide, verifier_script
 from governance.assurance.views import VIEWS
@@ -254,6 +256,7 @@ def _bound_files(request: ExportRequest) -> dict[str, bytes]:
         "VERIFY.md": verifier_guide(),
         "vkeys.txt": "".join(f"{key}\n" for key in log_keys()).encode(),
     }
+    files |= {VERSIONS_FOLDER + digest: data for digest, data in judged_by().items()}
     if handed := rotations():
         files["rotations.jsonl"] = b"".join(canonical(line) + b"\n" for line in handed)
     if request.identities:
@@ -264,7 +267,7 @@ def _bound_files(request: ExportRequest) -> dict[str, bytes]:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
             raise BadInput(f"The artifact name {name!r} is not a plain relative path.")
-        files[BOUND_FOLDER + name] = data
+        files[ARTIFACTS_FOLDER + name] = data
     return files
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from governance.assurance.bundle import Pins, Report, check_bundle
 from governance.assurance.bundle_files import Unreadable, read_bundle
 from governance.assurance.bundle_parts import TAMPERED
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import Replay
 from governance.assurance.rotation import log_keys
 from governance.assurance.verifier_script import verifier_guide, verifier_script
@@ -71,7 +72,7 @@ def verify_bundle(path: Path, pins: Pins = NO_PINS) -> Report:
 
 def live_differences() -> list[str]:
     """What is not as the log says, one sentence each: entries, checkpoint, signer, pointers, triggers."""
-    tree, state, known = Tree(), Replay(), Explained()
+    tree, state, known = Tree(), Replay(bytes_of), Explained()
     found = [*_entry_differences(tree, state, known)]
     size = AuditHead.objects.filter(pk=1).values_list("size", flat=True).first() or 0
     if size != len(tree):

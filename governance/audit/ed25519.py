@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 Point = tuple[int, int, int, int]  # extended coordinates X, Y, Z, T with x = X/Z, y = Y/Z, xy = T/Z
 
@@ -13,6 +14,7 @@ ROOT_OF_MINUS_ONE = pow(2, (PRIME - 1) // 4, PRIME)
 NEUTRAL: Point = (0, 1, 1, 0)
 
 
+@lru_cache(maxsize=64)  # one bundle shows the same note in several files
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` (64 bytes) over `message` was made with the secret of `public_key` (32 bytes)."""
     if len(public_key) != 32 or len(signature) != 64:

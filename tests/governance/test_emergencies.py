@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from governance.actions import acknowledge, break_glass, hold, install_task, promote, revert_due
 from governance.actors import SETUP
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Proposal
@@ -38,7 +39,7 @@ def broken(world: World) -> Proposal:
 
 def followed_the_rules() -> list[str]:
     """What the log's replay complains of."""
-    return replay(row.entry() for row in AuditEntry.objects.order_by("seq")).broken
+    return replay((row.entry() for row in AuditEntry.objects.order_by("seq")), bytes_of).broken
 
 
 def test_an_emergency_goes_live_unverified_and_goes_back_by_itself(world: World) -> None:

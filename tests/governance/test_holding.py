@@ -7,6 +7,7 @@ import pytest
 from governance.actions import hold, lift_hold, open_proposal, register_release, revert, revert_lineage
 from governance.actions.installing import ReleaseDraft
 from governance.actors import LOOP
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import BadInput, NotAllowed
 from governance.lineage import ancestry, live_descendants
@@ -98,7 +99,7 @@ def test_everything_made_from_a_bad_version_is_taken_back_at_once(world: World) 
     (back,) = revert_lineage(digest=bad, reason=REASON, by=world.cast.act("operator"))
     assert (live_release(world.task), back.review_due) == (world.seed, True)
     assert live_descendants(bad) == []
-    assert replay(row.entry() for row in AuditEntry.objects.order_by("seq")).broken == []
+    assert replay((row.entry() for row in AuditEntry.objects.order_by("seq")), bytes_of).broken == []
 
 
 def test_when_there_is_no_way_back_nothing_is_done(world: World) -> None:

@@ -23,6 +23,7 @@ from governance.actions import (
 )
 from governance.actions.people import apply_roster
 from governance.actors import LOOP, SETUP
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed
@@ -148,7 +149,7 @@ def test_a_roster_of_strangers_is_not_put_in_force(world: World) -> None:
 
 def test_the_log_replays_with_a_changed_roster(world: World) -> None:
     change_role(world, "outsider", REVIEWER, "grant")
-    state = replay(row.entry() for row in AuditEntry.objects.order_by("seq"))
+    state = replay((row.entry() for row in AuditEntry.objects.order_by("seq")), bytes_of)
     assert (
         len(state.broken) == 1 and "cools off" in state.broken[0]
     )  # rows went back in time, the log did not

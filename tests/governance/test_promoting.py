@@ -19,6 +19,7 @@ from governance.actions import (
     review,
 )
 from governance.actors import CLOCK, LOOP, VERIFIER
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.digests import json_digest
 from governance.errors import AuditError, BadInput, NotAllowed, Stale
@@ -271,7 +272,7 @@ def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> Non
     promote(proposal=evaluator, reason=REASON, by=world.cast.act("operator"))
     policy.refresh_from_db()
     assert policy.status == "ready"
-    state = replay(entry.entry() for entry in AuditEntry.objects.order_by("seq"))
+    state = replay((entry.entry() for entry in AuditEntry.objects.order_by("seq")), bytes_of)
     assert (
         len(state.broken) == 1 and "cools off" in state.broken[0]
     )  # rows went back in time, the log did not

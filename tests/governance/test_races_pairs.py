@@ -11,6 +11,7 @@ from django.db import connection
 
 from governance.actions import hold, lift_hold, promote, resume, revert, stop, withdraw
 from governance.actors import LOOP
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import BadInput, GovernanceError
 from governance.models import AuditEntry, AuditHead, Halt, Hold, Pointer, PointerMove, Proposal, RoleGrant
@@ -76,7 +77,7 @@ def check_log(refused: GovernanceError | None = None) -> None:
     entries = [row.entry() for row in AuditEntry.objects.order_by("seq")]
     assert [entry["seq"] for entry in entries] == list(range(len(entries)))
     assert AuditHead.objects.get(pk=1).size == len(entries)
-    told = replay(entries)
+    told = replay(entries, bytes_of)
     assert told.broken == []
     live = {pointer.key: (pointer.digest, pointer.generation) for pointer in Pointer.objects.all()}
     assert {key: (past.live, past.generation) for key, past in told.pointers.items()} == live

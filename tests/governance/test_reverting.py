@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from governance.actions import acknowledge, expire_due, refresh_stale, revert
 from governance.actors import CLOCK, LOOP
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import AuditError, BadInput, NotAllowed
 from governance.models import AuditEntry, Evidence, Pointer, PointerMove, Proposal
@@ -47,7 +48,7 @@ def test_the_log_of_reverts_replays_without_a_complaint(world: World) -> None:
     first = promoted(world)
     _back(world)
     revert(key=KEY, to_digest=first.target, reason=REASON, by=world.cast.act("operator"))
-    assert replay(entry.entry() for entry in AuditEntry.objects.order_by("seq")).broken == []
+    assert replay((entry.entry() for entry in AuditEntry.objects.order_by("seq")), bytes_of).broken == []
 
 
 def test_only_operators_revert(world: World) -> None:

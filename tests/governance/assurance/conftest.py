@@ -15,6 +15,7 @@ from governance.assurance.bundle_files import read_bundle
 from governance.assurance.export import ExportRequest, export_bundle
 from governance.audit.checkpoints import get_signer, init_signer, make_checkpoint
 from governance.models import Checkpoint
+from tests.governance.assurance.history import History, honest_history
 from tests.governance.cast import REASON, World, make_world, promoted
 
 
@@ -37,7 +38,7 @@ class Honest:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever reads the honest export needs the database that it was made on, also when run alone."""
     for item in items:
-        if "honest" in getattr(item, "fixturenames", ()):
+        if {"honest", "rich"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.django_db)
 
 
@@ -84,5 +85,21 @@ def honest(
         )
         bundle = export_bundle(home / "out", by=auditor, request=wanted)
         made = Honest(bundle.size, read_bundle(home / "out"), history.note.encode(), str(get_signer().key()))
+        transaction.set_rollback(True)
+    return made
+
+
+@pytest.fixture(scope="session")
+def rich(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> History:
+    """A history of every kind of act: made once, in a transaction that is undone."""
+    home = tmp_path_factory.mktemp("rich")
+    (home / "keys").mkdir()
+    undone = transaction.atomic()
+    undone._from_testcase = True  # type: ignore[attr-defined]
+    with django_db_blocker.unblock(), override_settings(PAWL_HOME=home), undone:
+        init_signer()
+        made = honest_history()
         transaction.set_rollback(True)
     return made

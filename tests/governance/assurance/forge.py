@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.assurance.bundle_parts import (
     EXPORT_ACTION,
+    VERSIONS_FOLDER,
     bound_digests,
     facts_of,
     included_digest,
@@ -19,6 +21,7 @@ from governance.assurance.bundle_parts import (
     write_manifest,
     write_proof,
 )
+from governance.assurance.replay_rulebook import read_rulebook
 from governance.assurance.verifier_script import verifier_guide, verifier_script
 from governance.assurance.views import VIEWS, Row, View
 from governance.audit.canonical import canonical, canonical_digest
@@ -27,20 +30,57 @@ from governance.audit.tree import Tree, leaf_hash
 
 SECRET = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = make_key("pawl/log-test", SECRET.public_key().public_bytes_raw())
-POLICY, EVALUATOR, SEED, BETTER, WORSE = ("p" * 64, "e" * 64, "5" * 64, "b" * 64, "d" * 64)
 SETUP = {"kind": "system", "ref": "setup", "auth": "command"}
+LOOP = {"kind": "system", "ref": "loop", "auth": ""}
 VERIFIER = {"kind": "system", "ref": "verifier", "auth": ""}
-LANES = {
-    "adapter": {"quorum": 2, "role": "reviewer", "cooling_off_s": 0},
-    "harness": {"quorum": 1, "role": "reviewer", "cooling_off_s": 0},
-}
-RULES = {
-    "promoters": ["operator"],
-    "min_reason": 0,
-    "approvals_expire_s": 72 * 3600,
-    "roles_count_after_s": 0,
-}
+BINDING = {"base_model": "b" * 64, "tokenizer": "t" * 64, "runtime": "r" * 64}
 EVIDENCE = [{"name": "comparison", "digest": "c" * 64, "media_type": "application/json", "size": 9}]
+WHY = "Because of the evidence."
+TODAY = "2025-11-21T10:00:00.000Z"
+
+
+def policy_text(**changes: str) -> bytes:
+    """The text of a policy: no evidence or cooling off but what `changes` say, {lane: more TOML of its table}."""
+    lanes = {
+        "harness": 'approvals = 1\nrole = "reviewer"',
+        "harness_outside": 'approvals = 2\nrole = "reviewer"',
+        "adapter": 'approvals = 2\nrole = "reviewer"',
+        "evaluator": 'approvals = 2\nrole = "evaluator owner"\ncooling_off_hours = 24',
+        "policy": 'approvals = 2\nrole = "evaluator owner"\ncooling_off_hours = 24',
+        "revert": 'approvals = 1\nrole = "reviewer"',
+        **{name: more for name, more in changes.items() if name != "top"},
+    }
+    tables = "".join(f"[lanes.{name}]\n{lines}\n" for name, lines in lanes.items())
+    hours = "[approvals]\nexpire_hours = 72\nproposal_expire_hours = 336\nmin_reason = 10\n"
+    top = f'{hours}[promotion]\nroles = ["operator"]\n'
+    return f"{changes.get('top', top)}{tables}".encode()
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 (hex)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+RULES_TEXT = policy_text()
+EVALUATOR_TEXT = canonical({"code": "e" * 64, "hidden_commitment": "h" * 8})
+OTHER_EVALUATOR = canonical({"code": "f" * 64, "hidden_commitment": "i" * 8})
+POLICY, EVALUATOR = sha256(RULES_TEXT), sha256(EVALUATOR_TEXT)
+TEXTS = {sha256(text): text for text in (RULES_TEXT, EVALUATOR_TEXT, OTHER_EVALUATOR)}
+
+
+def parts(adapter: str, harness: str = "5" * 64) -> dict[str, Any]:
+    """What a release of the story is made of."""
+    return {"harness": harness, "adapter": adapter, "binding": BINDING, "origin": "test"}
+
+
+def release_of(detail: Mapping[str, Any]) -> str:
+    """The digest of a release of these parts."""
+    return canonical_digest(
+        {"task": "digits", **{name: detail[name] for name in ("harness", "adapter", "binding")}}
+    )
+
+
+SEED, BETTER, WORSE = (release_of(parts(adapter)) for adapter in ("", "a" * 64, "d" * 64))
 
 
 def entry(action: str, subject: tuple[str, str], detail: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
@@ -48,7 +88,7 @@ def entry(action: str, subject: tuple[str, str], detail: Mapping[str, Any], **ch
     return {
         "v": 1,
         "id": "0",
-        "time": "2026-11-21T10:00:00.000Z",
+        "time": TODAY,
         "actor": {"kind": "human", "ref": "p-operator", "auth": "session"},
         "on_behalf_of": "",
         "action": action,
@@ -57,7 +97,7 @@ def entry(action: str, subject: tuple[str, str], detail: Mapping[str, Any], **ch
         "subject_digest": "",
         "before": "",
         "after": "",
-        "reason": "",
+        "reason": WHY,
         "policy": {"digest": POLICY, "version": "strict 1"},
         "evidence": [],
         "cause": "",
@@ -74,9 +114,35 @@ def install(key: str, digest: str, **detail: Any) -> dict[str, Any]:
     return entry("pointer.move", ("pointer", key), known, after=digest, actor=SETUP)
 
 
+def version(kind: str, digest: str, task: str = "digits", parent: str = "") -> dict[str, Any]:
+    """A version registered."""
+    detail = {"kind": kind}
+    return entry(
+        "version.register", ("version", digest), detail, before=parent, after=digest, task=task, actor=LOOP
+    )
+
+
+def release(adapter: str, parent: str = "") -> dict[str, Any]:
+    """A release of the story registered."""
+    digest = release_of(parts(adapter))
+    return entry(
+        "release.register", ("release", digest), parts(adapter), before=parent, after=digest, actor=LOOP
+    )
+
+
+def add(ref: str) -> dict[str, Any]:
+    """A person added by the set-up."""
+    return entry("person.add", ("person", ref), {}, actor=SETUP)
+
+
 def grant(ref: str, role: str = "reviewer", by: Mapping[str, str] = SETUP) -> dict[str, Any]:
     """A role given."""
     return entry("role.grant", ("person", ref), {"role": role}, actor=dict(by))
+
+
+def with_auditor(*entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """These entries in a log whose exporter may export, and nothing else."""
+    return [add("p-ada"), grant("p-ada", "auditor"), *entries]
 
 
 def subject() -> dict[str, str]:
@@ -87,15 +153,19 @@ def subject() -> dict[str, str]:
         "key": "release:digits",
         "target": BETTER,
         "base": SEED,
+        "harness": "5" * 64,
+        "adapter": "a" * 64,
+        **BINDING,
         "policy": POLICY,
         "evaluator": EVALUATOR,
+        "hidden_commitment": "h" * 8,
         "evidence": canonical_digest([["comparison", "c" * 64]]),
     }
 
 
 def review(ref: str, **changes: Any) -> dict[str, Any]:
     """An approval of the story's subject."""
-    detail = {"verdict": "approve", "nonce": f"n-{ref}", "expires_at": "2026-11-24T10:00:00Z"}
+    detail = {"verdict": "approve", "nonce": f"n-{ref}", "expires_at": "2025-11-24T10:00:00Z"}
     person = {"kind": "human", "ref": ref, "auth": "session"}
     digest = canonical_digest(subject())
     return entry(
@@ -106,45 +176,57 @@ def review(ref: str, **changes: Any) -> dict[str, Any]:
 def story() -> dict[str, dict[str, Any]]:
     """A log in which two reviewers approve an adapter, an operator promotes it and later reverts it."""
     digest = canonical_digest(subject())
-    ready: dict[str, Any] = {
-        "kind": "promote",
-        "key": "release:digits",
-        "lane": "adapter",
-        "excluded": ["p-starter"],
-        "expires_at": "2026-12-05T10:00:00.000+00:00",
-    }
+    excluded = ["loop", "p-starter"]
+    known = {"kind": "promote", "key": "release:digits", "lane": "adapter", "excluded": excluded}
+    ready = {**known, "expires_at": "2025-12-05T10:00:00.000+00:00", "subject": subject()}
     promote = {
-        "kind": "promote",
+        **known,
         "generation": 1,
         "proposal": "r1",
-        "lane": "adapter",
-        "excluded": ["p-starter"],
         "consumed": [{"nonce": "n-p-rita", "ref": "p-rita"}, {"nonce": "n-p-ravi", "ref": "p-ravi"}],
     }
-    first = install("policy", POLICY, lanes=LANES, **RULES)
+    back = {**subject(), "kind": "revert", "target": SEED, "base": BETTER}
+    rules = read_rulebook(RULES_TEXT).logged()
+    first = install("policy", POLICY, **rules)
+    proposal = ("proposal", "r1")
+    change = {"before": SEED, "after": BETTER}
+    people = {
+        "rita": "reviewer",
+        "ravi": "reviewer",
+        "starter": "reviewer",
+        "operator": "operator",
+        "ada": "auditor",
+    }
     return {
+        "policy version": version("policy", POLICY, task=""),
         "policy": {**first, "policy": {"digest": "", "version": ""}},
+        **{f"add {name}": add(f"p-{name}") for name in people},
+        **{name: grant(f"p-{name}", role) for name, role in people.items()},
+        "evaluator version": version("evaluator", EVALUATOR),
         "evaluator": install("evaluator:digits", EVALUATOR),
+        "seed release": release(""),
         "seed": install("release:digits", SEED),
-        "rita": grant("p-rita"),
-        "ravi": grant("p-ravi"),
-        "starter": grant("p-starter"),
-        "operator": grant("p-operator", "operator"),
+        "better release": release("a" * 64, SEED),
+        "worse release": release("d" * 64, SEED),
+        "open": entry("proposal.open", proposal, known, actor=LOOP, **change),
         "ready": entry(
-            "proposal.ready", ("proposal", "r1"), {**ready, "subject": subject()},
-            subject_digest=digest, before=SEED, after=BETTER, evidence=EVIDENCE, actor=VERIFIER,
+            "proposal.ready", proposal, ready, subject_digest=digest, evidence=EVIDENCE, actor=VERIFIER, **change
         ),
         "review 1": review("p-rita"),
         "review 2": review("p-ravi"),
-        "promote": entry(
-            "pointer.move", ("pointer", "release:digits"), promote,
-            subject_digest=digest, before=SEED, after=BETTER,
-        ),
+        "promote": entry("pointer.move", ("pointer", "release:digits"), promote, subject_digest=digest, **change),
+        "hold": entry("hold", ("digest", BETTER), {"automatic": True}, before=BETTER),
         "revert": entry(
             "pointer.move", ("pointer", "release:digits"),
-            {"kind": "revert", "generation": 2, "proposal": "r2"}, before=BETTER, after=SEED,
+            {"kind": "revert", "generation": 2, "proposal": "r2", "lane": "revert", "subject": back},
+            before=BETTER, after=SEED, subject_digest=canonical_digest(back),
         ),
     }  # fmt: skip
+
+
+def by_digest(texts: Mapping[str, bytes]) -> Callable[[str], bytes | None]:
+    """What a replay asks for the bytes behind a digest."""
+    return lambda digest: texts.get(digest)
 
 
 def numbered(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -161,6 +243,10 @@ class Forged:
     leave_out: frozenset[int] = frozenset()
     extra: Mapping[str, bytes] = field(default_factory=dict)
     later: Sequence[Mapping[str, Any]] = ()  # written after the export began
+    texts: Mapping[str, bytes] = field(default_factory=lambda: TEXTS)
+    exported: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what replaces fields of the export's own entry
 
     def files(self) -> dict[str, bytes]:
         """The files of the bundle."""
@@ -168,6 +254,7 @@ class Forged:
             "verify.py": verifier_script(),
             "VERIFY.md": verifier_guide(),
             "vkeys.txt": f"{KEY}\n".encode(),
+            **{VERSIONS_FOLDER + digest: text for digest, text in self.texts.items()},
             **self.extra,
         }
         carried = [seq for seq in range(len(self.entries) + 1) if seq not in self.leave_out]
@@ -181,7 +268,9 @@ class Forged:
             "bound": len(bound),
             "bound_digest": canonical_digest(bound_digests(facts_of(bound))),
         }
-        log = numbered([*self.entries, entry(EXPORT_ACTION, ("log", "export"), detail), *self.later])
+        ada = {"kind": "human", "ref": "p-ada", "auth": "session"}
+        own = entry(EXPORT_ACTION, ("log", "export"), detail, **{"actor": ada, **self.exported})
+        log = numbered([*self.entries, own, *self.later])
         bodies = [canonical(each) for each in log]
         tree = Tree(leaf_hash(body) for body in bodies)
         note = signed(tree)

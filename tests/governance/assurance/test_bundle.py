@@ -26,7 +26,16 @@ from governance.assurance.bundle_parts import (
 from governance.audit.notes import make_key
 from governance.audit.tree import Tree, leaf_hash
 from tests.governance.assurance.conftest import Honest
-from tests.governance.assurance.forge import KEY, Forged, entry, grant, signed, story, with_new_manifest
+from tests.governance.assurance.forge import (
+    KEY,
+    Forged,
+    entry,
+    grant,
+    signed,
+    story,
+    with_auditor,
+    with_new_manifest,
+)
 
 EXPECTED_FILES = {
     "MANIFEST.json", "VERIFY.md", "artifacts/adapters/one/manifest.json", "checkpoint", "checkpoint.prev",
@@ -60,7 +69,8 @@ def test_an_honest_export_verifies_in_every_step(honest: Honest) -> None:
 
 def test_an_export_holds_what_it_should(honest: Honest) -> None:
     proofs = {name for name in honest.files if name.startswith("proofs/")}
-    assert set(honest.files) - proofs == EXPECTED_FILES
+    versions = {name for name in honest.files if name.startswith("versions/")}
+    assert len(versions) == 2 and set(honest.files) - proofs - versions == EXPECTED_FILES
     entries = [json.loads(line) for line in honest.files["entries.jsonl"].splitlines()]
     assert [entry["seq"] for entry in entries] == list(range(honest.size))
     assert entries[-1]["action"] == "audit.export"
@@ -168,7 +178,7 @@ def test_a_past_rewritten_by_the_holder_of_the_key_is_exposed_by_a_kept_checkpoi
     kept_honest = signed(
         Tree([bytes.fromhex(line) for line in honest["leaf-hashes.txt"].decode().split()][:6])
     )
-    rewritten = [*entries[:5], grant("p-mallory"), *entries[6:]]
+    rewritten = [*entries[:5], {**entries[5], "reason": "Another past."}, *entries[6:]]
     files = Forged(rewritten).files()
     assert check_bundle(honest, Pins([str(KEY)], kept_honest)).status == OK
     assert check_bundle(files, Pins([str(KEY)])).status == OK
@@ -204,18 +214,20 @@ def test_a_filtered_export_says_what_it_withholds_and_is_not_replayed() -> None:
 def test_entries_written_while_the_export_was_made_are_named_and_the_rest_is_replayed() -> None:
     files = Forged(list(story().values()), later=[grant("p-x"), grant("p-y")]).files()
     report = check_bundle(files, Pins([str(KEY)]))
-    assert report.status == OK and report.withheld == [13, 14]
-    assert "written after the export: 13-14" in report.steps[4] and "5 moves" in report.steps[8]
+    first = len(story()) + 1
+    assert report.status == OK and report.withheld == [first, first + 1]
+    assert f"written after the export: {first}-{first + 1}" in report.steps[4]
+    assert "5 moves" in report.steps[8]
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 00\n\n"),
-        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 1\n\n"),
-        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 0\nno base64\n\n"),
-        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v2\nindex 0\n\n"),
-        ("proofs/0.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 0\n\n"),
+        ("proofs/1.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 01\n\n"),
+        ("proofs/1.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 2\n\n"),
+        ("proofs/1.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 1\nno base64\n\n"),
+        ("proofs/1.tlog-proof", b"c2sp.org/tlog-proof@v2\nindex 1\n\n"),
+        ("proofs/1.tlog-proof", b"c2sp.org/tlog-proof@v1\nindex 1\n\n"),
         ("entries.jsonl", b"\xff\n"),
         ("entries.jsonl", b"{}\n"),
         ("leaf-hashes.txt", b"zz\n" * 12),
@@ -228,9 +240,9 @@ def test_malformed_files_with_a_new_manifest_are_refused(name: str, data: bytes)
 
 
 def test_a_rewritten_entry_with_its_own_leaf_is_refused_where_no_proof_stands_in_the_way() -> None:
-    plain = [entry("campaign.started", ("campaign", str(number)), {}) for number in range(3)]
+    plain = with_auditor(*(entry("campaign.started", ("campaign", str(number)), {}) for number in range(3)))
     files = Forged(plain).files()
-    other = Forged([*plain[:2], entry("campaign.started", ("campaign", "rewritten"), {})]).files()
+    other = Forged([*plain[:-1], entry("campaign.started", ("campaign", "rewritten"), {})]).files()
     mixed = with_new_manifest({**other, "checkpoint": files["checkpoint"]})
     told = json.loads(files["MANIFEST.json"])
     assert json.loads(mixed["MANIFEST.json"])["root"] != told["root"]
@@ -247,9 +259,10 @@ def test_a_bundle_that_ships_other_keys_than_the_pinned_one_is_refused() -> None
 
 def test_a_proof_of_another_tree_is_refused() -> None:
     files = Forged(list(story().values())).files()
-    proof = write_proof(Tree([leaf_hash(bytes([n])) for n in range(12)]), 0, files["checkpoint"])
-    report = check_bundle(with_new_manifest({**files, "proofs/0.tlog-proof": proof}), Pins([str(KEY)]))
-    assert report.status == TAMPERED and "does not prove entry 0" in report.problem
+    other = Tree([leaf_hash(bytes([n])) for n in range(len(story()) + 1)])
+    proof = write_proof(other, 1, files["checkpoint"])
+    report = check_bundle(with_new_manifest({**files, "proofs/1.tlog-proof": proof}), Pins([str(KEY)]))
+    assert report.status == TAMPERED and "does not prove entry 1" in report.problem
 
 
 def test_a_consistency_file_of_another_tree_is_refused(honest: Honest) -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from governance.assurance.bundle import Pins, check_bundle
 from governance.assurance.bundle_parts import INCOMPLETE, OK, TAMPERED
 from governance.audit.tree import Tree
-from tests.governance.assurance.forge import KEY, Forged, entry, grant, signed, story, with_new_manifest
+from tests.governance.assurance.forge import (
+    KEY,
+    Forged,
+    entry,
+    signed,
+    story,
+    with_auditor,
+    with_new_manifest,
+)
 from tests.governance.assurance.test_bundle import flipped, tree_of
 
 
 def test_every_changed_byte_of_a_small_bundle_is_refused_with_either_manifest() -> None:
     artifact = {"artifacts/adapter.json": b'{"rank":4}\n'}
     files = Forged(
-        [grant("p-rita"), entry("campaign.started", ("campaign", "7"), {})], extra=artifact
+        with_auditor(entry("campaign.started", ("campaign", "7"), {})), extra=artifact, texts={}
     ).files()
     pins = Pins([str(KEY)])
     assert check_bundle(files, pins).status == OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import Replay
 from governance.errors import BadInput
 from governance.models import (
@@ -88,7 +89,7 @@ class Watch:
 
     def __init__(self) -> None:
         """Begin after what the log holds now."""
-        self.replay = Replay()
+        self.replay = Replay(bytes_of)
         self.size = 0
         self.tables: dict[str, Any] = {}
         self.counts = self._count()
