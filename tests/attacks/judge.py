@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loop.types import Limits, Outcome
-from tests.attacks import outside
+from tests.attacks import observer, outside
 from tests.attacks.arena import Arena
 from tests.attacks.bait import HONEST_SCORE, MEMORY_MIB, PROCESSES, WALL_S, changes, snapshot
 from tests.attacks.catalogue import Attack
@@ -22,17 +22,20 @@ from tests.attacks.workers import Observed, Worker, worker
 
 PARALLEL = 2
 SLACK_S = 2.0  # a busy machine
+UNSEEN_S = 1.0
 LOG_CHARS = 300_000
 # The control group's limit, and the watchdog's: it looks every 50 ms and may be overrun meanwhile.
 FILES_MIB = Limits().scratch_mib + Limits().shm_mib + Limits().out_mib + 16
 OVERRUN = 2.0
+SOCKETS_MIB = 256
 UNESCAPED = "\x00\x07\x1b\u200b\u202e"
 CONTAINED, INFORMATION, NOT_CONTAINED = "yes", "information only", "no"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one attack. `problems` are sentences; with none it was contained. Times in s, memory in MiB."""
+    """What came of one attack. `problems` are sentences; with none it was contained. Times in s, memory in MiB: as seen
+    from outside, and by the sandbox's own account where nobody else saw any."""
 
     attack: Attack
     worker: str
@@ -70,22 +73,29 @@ def judge(attack: Attack, works: Worker) -> Verdict:
         try:
             arena.harness(attack.folder)
             problems: list[str] = []
+            peak = 0.0
             for _ in range(attack.runs):
-                observed, found = _one_run(attack, works, arena)
+                observed, seen, found = _one_run(attack, works, arena)
                 problems += found
+                peak = max(peak, seen.peak_mib or observed.usage.peak_mib or 0.0)
         finally:
             arena.close()
     outcome = observed.outcome.value if observed.outcome else "no outcome"
     seconds = time.monotonic() - began
-    return Verdict(
-        attack, works.name, outcome, tuple(problems), seconds, observed.usage.peak_mib, observed.log
-    )
+    return Verdict(attack, works.name, outcome, tuple(problems), seconds, peak or None, observed.log)
 
 
-def _one_run(attack: Attack, works: Worker, arena: Arena) -> tuple[Observed, list[str]]:
+def _one_run(attack: Attack, works: Worker, arena: Arena) -> tuple[Observed, observer.Seen, list[str]]:
     seed, before, system = secrets.randbits(60), snapshot(arena.watched()), outside.sentinels()
-    observed = works.run(arena, seed)
-    problems = [*_result(attack, observed), *_log(attack, observed), *_bounds(observed), *_outputs(arena)]
+    with observer.watching(seed) as seen:
+        observed = works.run(arena, seed)
+    problems = [
+        *_result(attack, observed),
+        *_log(attack, observed),
+        *_bounds(observed),
+        *_memory(observed, seen),
+    ]
+    problems += _outputs(arena)
     if arena.leaked(observed.log, arena.outputs):
         problems.append("A secret is in its log or its outputs.")
     if changed := changes(before, snapshot(arena.watched())):
@@ -98,7 +108,7 @@ def _one_run(attack: Attack, works: Worker, arena: Arena) -> tuple[Observed, lis
         problems.append(f"Processes outlived it: {left}.")
     if traces := works.traces():
         problems.append(f"It left traces: {', '.join(traces)}.")
-    return observed, problems
+    return observed, seen, problems
 
 
 def _result(attack: Attack, observed: Observed) -> Iterator[str]:
@@ -130,8 +140,19 @@ def _bounds(observed: Observed) -> Iterator[str]:
         yield f"It ran for {usage.wall_s} s."
     if usage.processes is None or usage.processes > PROCESSES:
         yield f"It had {usage.processes} processes."
-    if usage.peak_mib is None or usage.peak_mib > MEMORY_MIB * OVERRUN + FILES_MIB:
-        yield f"It had {usage.peak_mib} MiB."
+
+
+def _memory(observed: Observed, seen: observer.Seen) -> Iterator[str]:
+    """What a process that has nothing to do with the sandbox saw of it. An ordinary user may not look everywhere."""
+    most = MEMORY_MIB * OVERRUN + FILES_MIB
+    if observed.usage.peak_mib is None:
+        yield "The sandbox has no account of its memory."
+    if seen.peak_mib is None and os.geteuid() == 0 and (observed.usage.wall_s or 0.0) > UNSEEN_S:
+        yield "Nobody outside saw its memory."
+    if (seen.peak_mib or 0.0) > most + SOCKETS_MIB:
+        yield f"{seen.peak_mib:.0f} MiB were seen, {seen.sockets_mib or 0.0:.0f} of them in its sockets."
+    if (seen.group_mib or 0.0) > most:
+        yield f"Its memory group had {seen.group_mib:.0f} MiB."
 
 
 def _outputs(arena: Arena) -> Iterator[str]:
