@@ -23,6 +23,13 @@ def release_by_digest(task: Task, text: str) -> Release:
     return _single(Release.objects.filter(task=task, digest__startswith=_prefix(text)), "release", text)
 
 
+def release_by_prefix(text: str) -> Release:
+    """The one release, of whatever task, whose digest begins with this text. Raises BadInput for none or several."""
+    return _single(
+        Release.objects.select_related("task").filter(digest__startswith=_prefix(text)), "release", text
+    )
+
+
 def digest_by_prefix(text: str) -> str:
     """The one digest of a release or version that begins with this text. Raises BadInput for none or several."""
     wanted = _prefix(text)

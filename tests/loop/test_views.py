@@ -119,7 +119,7 @@ def test_a_campaign_without_generations_has_a_page(scene: Scene, viewer: Client)
         base_release=scene.seed,
         started_by="loop",
     )
-    assert "The first generation has not started." in text(viewer, f"/campaigns/{bare.ref}/")
+    assert "No generation was run." in text(viewer, f"/campaigns/{bare.ref}/")
 
 
 def test_a_trajectory_is_paged_by_a_hundred_steps(scene: Scene, viewer: Client) -> None:
