@@ -100,7 +100,7 @@ def check_bundle(files: Mapping[str, bytes], pins: Pins) -> Report:
         except Refused as error:
             report.status, report.problem = error.status, f"step {number} ({title}): {error}"
             break
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             report.status, report.problem = TAMPERED, f"step {number} ({title}): malformed: {error!r}"
             break
     report.size, report.root, report.withheld = check.head.size, check.head.root.hex(), check.withheld

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import lzma
 import sys
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from governance.assurance.bundle import Pins, Report, check_bundle
 from governance.assurance.bundle_parts import OK, STATUS_WORDS, UNREADABLE
+from governance.audit.notes import ALGORITHM_COSIGNATURE, NoteError, parse_key
 
-MAX_ZIP_BYTES = 4 * 2**30
+MAX_BUNDLE_BYTES = 4 * 2**30  # a bundle is held in memory while it is checked
+MAX_SHOWN = 2_000  # characters of one line that is printed
+UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
 class Unreadable(Exception):
@@ -18,19 +24,45 @@ class Unreadable(Exception):
 
 
 def read_bundle(path: Path) -> dict[str, bytes]:
-    """Every file of a bundle by its relative path. Raises Unreadable when there is no bundle to read."""
-    files = _read_zip(path) if path.is_file() else _read_folder(path)
+    """Every file of a bundle by its relative path. Raises Unreadable when there is no bundle to read, OSError too."""
+    try:
+        files = _read_zip(path) if path.is_file() else _read_folder(path)
+    except (RecursionError, MemoryError) as error:
+        raise Unreadable(f"{path} is nested too deeply, or too large for this machine") from error
+    except UNREADABLE_ZIP as error:
+        raise Unreadable(f"{path} cannot be read: {error}") from error
     if "MANIFEST.json" not in files:
         raise Unreadable(f"{path} has no MANIFEST.json, so it is not an export bundle")
     return files
 
 
+def make_pins(keys: Sequence[str], pin: Path | None, witnesses: Sequence[str], quorum: int) -> Pins:
+    """What the auditor brought along. Raises Unreadable for a key that is none or a quorum below one, OSError too."""
+    try:
+        for text in keys:
+            parse_key(text)
+        for text in witnesses:
+            parse_key(text, ALGORITHM_COSIGNATURE)
+    except NoteError as error:
+        raise Unreadable(f"a key that you gave is none: {error}") from error
+    if quorum < 1:
+        raise Unreadable(f"a quorum of {quorum} asks for nobody; give at least 1")
+    return Pins(keys, pin.read_bytes() if pin else None, witnesses, quorum)
+
+
 def render(report: Report) -> str:
     """The report as text: a line for each step, then the verdict."""
     verdict = STATUS_WORDS[report.status]
-    if report.status != OK:
-        return "\n".join([*report.steps, f"{verdict}: {report.problem}"])
-    return "\n".join([*report.steps, f"{verdict}: {report.size} entries, root {report.root}"])
+    last = report.problem if report.status != OK else f"{report.size} entries, root {report.root}"
+    return "\n".join(plain(line) for line in [*report.steps, f"{verdict}: {last}"])
+
+
+def plain(text: str) -> str:
+    """One line of ASCII without control characters: what a log says must not write on an auditor's terminal."""
+    shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"
+    return "".join(
+        letter if " " <= letter <= "~" else letter.encode("unicode_escape").decode() for letter in shown
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -48,13 +80,12 @@ def main(arguments: list[str]) -> int:
     parser.exit_on_error = False
     try:
         options = parser.parse_args(arguments)
-        pinned = options.pin.read_bytes() if options.pin else None
-        pins = Pins(options.key, pinned, options.witness, options.quorum)
+        pins = make_pins(options.key, options.pin, options.witness, options.quorum)
         report = check_bundle(read_bundle(options.bundle), pins)
     except SystemExit as stop:
         return UNREADABLE if stop.code else OK
-    except (argparse.ArgumentError, OSError, Unreadable, zipfile.BadZipFile) as error:
-        print(f"{STATUS_WORDS[UNREADABLE]}: {error}", file=sys.stderr)
+    except (argparse.ArgumentError, OSError, Unreadable) as error:
+        print(plain(f"{STATUS_WORDS[UNREADABLE]}: {error}"), file=sys.stderr)
         return UNREADABLE
     print(render(report), file=sys.stderr if report.status else sys.stdout)
     return report.status
@@ -63,13 +94,15 @@ def main(arguments: list[str]) -> int:
 def _read_folder(path: Path) -> dict[str, bytes]:
     if not path.is_dir():
         raise Unreadable(f"{path} is neither a folder nor a zip file")
-    files = {}
-    for found in sorted(path.rglob("*")):
-        if found.is_symlink() or not (found.is_file() or found.is_dir()):
-            raise Unreadable(f"{found} is a link or a special file; a bundle has plain files only")
-        if found.is_file():
-            files[found.relative_to(path).as_posix()] = found.read_bytes()
-    return files
+    found, total = [], 0
+    for each in path.rglob("*"):
+        if each.is_symlink() or not (each.is_file() or each.is_dir()):
+            raise Unreadable(f"{each} is a link or a special file; a bundle has plain files only")
+        if each.is_file():
+            total += each.stat().st_size
+            found.append(each)
+    _check_size(path, total)
+    return {each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(found)}
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
@@ -77,6 +110,12 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         names = [item.filename for item in archive.infolist()]
         if len(set(names)) != len(names):
             raise Unreadable(f"{path} holds two files of one name")
-        if sum(item.file_size for item in archive.infolist()) > MAX_ZIP_BYTES:
-            raise Unreadable(f"{path} unpacks to over {MAX_ZIP_BYTES:,} bytes; unpack it yourself")
+        _check_size(path, sum(item.file_size for item in archive.infolist()))
         return {name: archive.read(name) for name in names if not name.endswith("/")}
+
+
+def _check_size(path: Path, total: int) -> None:
+    if total > MAX_BUNDLE_BYTES:
+        raise Unreadable(
+            f"{path} holds {total:,} bytes; this verifier takes {MAX_BUNDLE_BYTES:,} into memory"
+        )

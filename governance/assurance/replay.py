@@ -90,7 +90,7 @@ class Replay:
             step(entry)
         except RuleBroken as error:
             self.broken.append(f"entry {entry['seq']} ({entry['action']} {entry['object']['id']}): {error}")
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             self.broken.append(
                 f"entry {entry['seq']} ({entry['action']}) lacks facts to judge it by: {error!r}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -50,7 +49,7 @@ def verify_bundle(path: Path, pins: Pins = NO_PINS) -> Report:
     """
     try:
         files = read_bundle(path)
-    except (OSError, Unreadable, zipfile.BadZipFile) as error:
+    except (OSError, Unreadable) as error:
         raise AuditError(f"The bundle cannot be read: {error}.") from error
     report = check_bundle(files, pins)
     if report.status:

@@ -23,7 +23,7 @@ def shape_problem(entry: Any) -> str:
     """What is wrong with the form of an entry; the empty string when nothing is."""
     if not isinstance(entry, Mapping) or set(entry) != FIELDS:
         return f"its fields are not {', '.join(sorted(FIELDS))}"
-    if entry["v"] != ENTRY_VERSION or not isinstance(entry["seq"], int):
+    if type(entry["v"]) is not int or entry["v"] != ENTRY_VERSION or type(entry["seq"]) is not int:
         return f"its version is {entry['v']!r}, expected {ENTRY_VERSION}, or its number is none"
     for name in TEXT_FIELDS:
         if not isinstance(entry[name], str):

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli import PawlCommand
-from governance.assurance.bundle import Pins
-from governance.assurance.bundle_files import render
+from governance.assurance.bundle_files import Unreadable, make_pins, render
 from governance.assurance.bundle_parts import STATUS_WORDS, TAMPERED
 from governance.assurance.verify import live_differences, verify_bundle
 from governance.errors import AuditError, BadInput
@@ -47,7 +46,10 @@ class Command(PawlCommand):
             sys.exit(status)
 
     def _bundle(self, options: dict[str, Any]) -> int:
-        pins = Pins(options["key"], _read(options["pin"]), options["witness"], options["quorum"])
+        try:
+            pins = make_pins(options["key"], options["pin"], options["witness"], options["quorum"])
+        except (OSError, Unreadable) as error:
+            raise AuditError(f"The keys or the checkpoint that you gave cannot be used: {error}.") from error
         report = verify_bundle(options["path"], pins)
         self.emit({**asdict(report), "verdict": STATUS_WORDS[report.status].lower()}, render(report))
         return report.status
@@ -57,10 +59,3 @@ class Command(PawlCommand):
         text = "\n".join(found) or "Entries, checkpoint, signer, pointers and triggers are as the log says."
         self.emit({"differences": found}, text)
         return TAMPERED if found else 0
-
-
-def _read(path: Path | None) -> bytes | None:
-    try:
-        return path.read_bytes() if path else None
-    except OSError as error:
-        raise AuditError(f"The pinned checkpoint cannot be read: {error}.") from error

@@ -380,7 +380,7 @@ def test_a_zip_with_two_files_of_one_name_or_too_much_is_not_read(
     assert main([str(tmp_path / "twice.zip")]) == UNREADABLE
     with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("MANIFEST.json", b" " * 1000)
-    monkeypatch.setattr("governance.assurance.bundle_files.MAX_ZIP_BYTES", 999)
+    monkeypatch.setattr("governance.assurance.bundle_files.MAX_BUNDLE_BYTES", 999)
     assert main([str(tmp_path / "large.zip")]) == UNREADABLE
 
 
