@@ -27,11 +27,12 @@ class ScorePoint:
     verdict: str
 
 
-def score_chart(points: Sequence[ScorePoint], *, metric: str, direction: Direction) -> SafeString:
+def score_chart(points: Sequence[ScorePoint], *, metric: str, direction: Direction, epoch: str) -> SafeString:
     """Score by generation: one mark for each candidate and a step line through the best kept so far.
 
     Circles are harness changes, squares weight updates; kept marks are filled, others hollow. A finished
-    generation without a score is a cross on the axis. Empty when there are no points.
+    generation without a score is a cross on the axis. Empty when there are no points. All scores are of the one
+    `epoch` (an evaluator's digest) that the title names.
     """
     if not points:
         return SafeString()
@@ -39,7 +40,7 @@ def score_chart(points: Sequence[ScorePoint], *, metric: str, direction: Directi
     ticks = nice_ticks(min(scores, default=0.0), max(scores, default=1.0))
     x = Scale(points[0].number - 0.4, points[-1].number + 0.4, LEFT, RIGHT)
     y = Scale(ticks[0], ticks[-1], BOTTOM, TOP)
-    title = f"{metric} on public-val by generation"
+    title = f"{metric} on public-val by generation, evaluator epoch {epoch[:12]}"
     parts = [element("title", {}, title), element("desc", {}, _describe(points, direction))]
     parts += [_tick_line(y(tick), f"{tick:.10g}") for tick in ticks]
     step = max(1, math.ceil(len(points) / 16))

@@ -112,7 +112,7 @@ def number(value: float | None) -> str:
 
 
 def table(campaign: Campaign) -> str:
-    """The campaign's generations as a table of text."""
+    """The campaign's generations as a table of text, under the evaluator epoch that all of its scores are of."""
     head = ("gen", "lever", "public-val", "verdict", "cost $", "seconds", "why")
     rows = [head]
     for row in campaign.generations.order_by("number"):
@@ -132,4 +132,5 @@ def table(campaign: Campaign) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    return "\n".join([lines[0], "-" * min(120, max(map(len, lines))), *lines[1:]])
+    lines.insert(0, f"public-val scores of evaluator epoch {campaign.epoch[:12]}")
+    return "\n".join([*lines[:2], "-" * min(120, max(map(len, lines))), *lines[2:]])

@@ -89,6 +89,11 @@ class Campaign(models.Model):
         """The task that the stop switch knows it by."""
         return self.task.slug
 
+    @property
+    def epoch(self) -> str:
+        """The digest of the evaluator that gives all of its scores."""
+        return str(self.contract.get("evaluator", ""))
+
 
 class Generation(models.Model):
     """One turn of the loop. Number 0 is the Meta-Agent's first harness and its baseline score.

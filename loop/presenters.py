@@ -102,7 +102,10 @@ def chart_of(campaign: Campaign, generations: Sequence[Generation]) -> SafeStrin
     """The score chart of a campaign."""
     points = [ScorePoint(row.number, row.score_after, row.lever, row.verdict) for row in generations]
     return score_chart(
-        points, metric=str(campaign.contract.get("metric", "score")), direction=direction_of(campaign)
+        points,
+        metric=str(campaign.contract.get("metric", "score")),
+        direction=direction_of(campaign),
+        epoch=campaign.epoch,
     )
 
 

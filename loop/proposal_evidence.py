@@ -75,6 +75,7 @@ def _comparison(contract: Contract, query: HiddenQuery, examined: Examined) -> d
     return {
         "metric": contract.metric,
         "direction": "maximize" if contract.higher_is_better else "minimize",
+        "evaluator": contract.evaluator,
         "split": "hidden",
         "n": result.n,
         "score_before": result.incumbent,
@@ -106,6 +107,7 @@ def _public(contract: Contract, examined: Examined) -> dict[str, Any]:
     return {
         "metric": contract.metric,
         "split": PUBLIC_VAL,
+        "evaluator": contract.evaluator,
         "score_before": examined.public_old,
         "score_after": examined.public_new,
         "hidden_after": examined.comparison.candidate,
@@ -134,7 +136,12 @@ def _attribution(query: HiddenQuery, contract: Contract) -> dict[str, Any]:
             and Rollout.objects.filter(campaign=query.campaign, release=release, split=PUBLIC_VAL).first()
         )
         cells.append({"harness": harness, "adapter": adapter, "score": row.score if row else None})
-    return {"split": PUBLIC_VAL, "metric": contract.metric, "cells": cells}
+    return {
+        "split": PUBLIC_VAL,
+        "metric": contract.metric,
+        "evaluator": contract.evaluator,
+        "cells": cells,
+    }
 
 
 def _ledger(campaign: Campaign, contract: Contract, query: HiddenQuery) -> dict[str, Any]:

@@ -73,6 +73,12 @@ def read_json(item: Evidence) -> Any:
         return None
 
 
+def epoch_of(comparison: Any) -> str:
+    """The digest of the evaluator that a comparison names, or nothing."""
+    named = comparison.get("evaluator") if isinstance(comparison, dict) else None
+    return named if isinstance(named, str) else ""
+
+
 def score_delta(comparison: Any) -> float | None:
     """The difference that a `comparison` states, in the metric's unit; None when it states none."""
     return _number(_first(comparison, "difference", "gain")) if isinstance(comparison, dict) else None

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from governance.desk.base import Visitor, desk_page, sorted_roles
-from governance.desk.evidence import read_json, score_delta
+from governance.desk.evidence import epoch_of, read_json, score_delta
 from governance.desk.turns import Turn, turn_of
 from governance.errors import BadInput
 from governance.models import Evidence, Proposal
@@ -26,11 +26,15 @@ DECIDED = 15
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """One proposal in a list. `delta` is the hidden difference in the metric's unit, None when not measured."""
+    """One proposal in a list. `delta` is the hidden difference in the metric's unit, None when not measured.
+
+    `epoch` is the evaluator that measured it, empty where the evidence does not say.
+    """
 
     proposal: Proposal
     turn: Turn
     delta: float | None
+    epoch: str
     verdicts: int
 
 
@@ -66,12 +70,17 @@ def _listed(rows: QuerySet[Proposal], order: str = "created_at") -> QuerySet[Pro
     return rows.order_by(order).select_related("task").prefetch_related("reviews").defer(*unseen)
 
 
-def _deltas(proposals: Iterable[Proposal]) -> dict[int, float | None]:
+Deltas = dict[int, tuple[float | None, str]]
+
+
+def _deltas(proposals: Iterable[Proposal]) -> Deltas:
+    """By proposal: the hidden difference, and the evaluator epoch that it is of."""
     rows = Evidence.objects.filter(proposal__in=list(proposals), name="comparison")
-    return {row.proposal_id: score_delta(read_json(row)) for row in rows}
+    found = ((row.proposal_id, read_json(row)) for row in rows)
+    return {pk: (score_delta(data), epoch_of(data)) for pk, data in found}
 
 
-def _row(proposal: Proposal, visitor: Visitor, policy: Policy, deltas: dict[int, float | None]) -> InboxRow:
+def _row(proposal: Proposal, visitor: Visitor, policy: Policy, deltas: Deltas) -> InboxRow:
     turn = turn_of(proposal, visitor, policy, timezone.now())
     verdicts = sum(review.subject_digest == proposal.subject_digest for review in proposal.reviews.all())
-    return InboxRow(proposal, turn, deltas.get(proposal.pk), verdicts)
+    return InboxRow(proposal, turn, *deltas.get(proposal.pk, (None, "")), verdicts)

@@ -24,7 +24,7 @@ def marks(svg: str) -> list[str]:
 
 
 def test_every_finished_generation_has_one_mark_and_an_open_one_has_none() -> None:
-    svg = score_chart(POINTS, metric="accuracy", direction="maximize")
+    svg = score_chart(POINTS, metric="accuracy", direction="maximize", epoch="e" * 64)
     assert marks(svg) == [
         "mark harness baseline",
         "mark harness discarded",
@@ -34,25 +34,31 @@ def test_every_finished_generation_has_one_mark_and_an_open_one_has_none() -> No
 
 
 def test_a_higher_score_is_drawn_higher() -> None:
-    root = ElementTree.fromstring(score_chart(POINTS, metric="accuracy", direction="maximize"))
+    root = ElementTree.fromstring(
+        score_chart(POINTS, metric="accuracy", direction="maximize", epoch="e" * 64)
+    )
     circles = [float(item.attrib["cy"]) for item in root if item.tag == "circle"]
     assert circles[0] < circles[1]
 
 
 def test_the_description_names_the_best_kept_score() -> None:
-    root = ElementTree.fromstring(score_chart(POINTS, metric="accuracy", direction="maximize"))
+    root = ElementTree.fromstring(
+        score_chart(POINTS, metric="accuracy", direction="maximize", epoch="e" * 64)
+    )
     assert root.findtext("desc") == "5 generations, 1 kept; best kept score from 0.6 to 0.7."
-    assert root.findtext("title") == "accuracy on public-val by generation"
+    assert root.findtext("title") == "accuracy on public-val by generation, evaluator epoch eeeeeeeeeeee"
 
 
 def test_a_metric_name_cannot_bring_markup() -> None:
-    svg = score_chart(POINTS, metric="<script>", direction="maximize")
+    svg = score_chart(POINTS, metric="<script>", direction="maximize", epoch="e" * 64)
     assert "<script>" not in svg
 
 
 def test_no_points_draw_nothing_and_scoreless_points_still_draw() -> None:
-    assert score_chart([], metric="accuracy", direction="maximize") == ""
-    svg = score_chart([ScorePoint(0, None, "", "failed")], metric="accuracy", direction="maximize")
+    assert score_chart([], metric="accuracy", direction="maximize", epoch="e" * 64) == ""
+    svg = score_chart(
+        [ScorePoint(0, None, "", "failed")], metric="accuracy", direction="maximize", epoch="e" * 64
+    )
     assert "none with a score yet" in svg
 
 

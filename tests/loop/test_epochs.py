@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from django.test import Client
 
-from governance.actions import register_version
+from governance.actions import register_version, review
 from governance.actors import LOOP
 from governance.digests import json_digest
-from governance.models import Person, Pointer, Version
+from governance.models import Person, Pointer, Review, Version
 from governance.pointers import evaluator_in_force, evaluator_key
 from loop import verification
 from loop.contract import Contract
 from loop.evidence import accepted
+from loop.follow import table
 from loop.installation import ARTIFACTS, store
+from loop.management.commands.campaign import as_json
 from loop.models import ArchiveEntry, Campaign, HiddenQuery, Rollout
 from tests.loop.conftest import COINS, Service
 from tests.loop.preflighted import hold_green
@@ -114,3 +117,39 @@ def test_a_campaigns_page_draws_scores_of_its_own_epoch_alone(
         marks = re.findall(r'class="mark [a-z]+"', drawn)
         assert len(marks) >= campaign.generations.exclude(score_after=None).count()
         assert other.ref not in drawn
+        assert f"by generation, evaluator epoch {campaign.epoch[:12]}" in drawn
+        rollout = campaign.rollouts.latest("pk")
+        for shown in (
+            drawn,
+            page(name, f"/campaigns/{campaign.ref}/generations/0/"),
+            page(name, f"/rollouts/{rollout.pk}/"),
+            table(campaign),
+            json.dumps(as_json(campaign)),
+        ):
+            assert campaign.epoch[:12] in shown and other.epoch[:12] not in shown
+    listed = {row.split("</tr>")[0] for row in page(name, "/campaigns/").split("<tr>")}
+    for campaign in (first, second):
+        (row,) = [row for row in listed if campaign.ref[:8] in row]
+        assert campaign.epoch in row
+
+
+def test_every_figure_of_a_proposal_names_the_epoch_that_it_is_of(service: Service, tmp_path: Path) -> None:
+    first = service.run(service.campaign(generations=4))
+    proposal = HiddenQuery.objects.get(campaign=first).proposal
+    review(
+        proposal=proposal,
+        verdict=Review.Verdict.REJECT,
+        reason="It is shown among others below.",
+        subject_digest=proposal.subject_digest,
+        by=service.reviewers[0],
+    )
+    new_epoch(service, tmp_path)
+    for evidence in ("comparison", "public", "attribution"):
+        assert json.loads(proposal.evidence.get(name=evidence).data())["evaluator"] == first.epoch
+    named = f"epoch {first.epoch[:12]}"
+    for address, count in (
+        (f"/proposals/{proposal.ref}/", 3),
+        (f"/proposals/{proposal.ref}/record/", 1),
+        ("/", 1),
+    ):
+        assert re.sub(r"<[^>]+>", "", page("oscar", address)).count(named) == count, address

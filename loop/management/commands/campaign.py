@@ -139,6 +139,7 @@ def as_json(campaign: Campaign) -> dict[str, Any]:
         "task": campaign.task.slug,
         "status": campaign.status,
         "reason": campaign.status_reason,
+        "evaluator": campaign.epoch,
         "spent": campaign.spent,
         "generations": [
             {
