@@ -50,7 +50,8 @@ def build_command(order: Order, staged: Mapping[str, str], present: frozenset[st
     command += ["--dev", "/dev", "--size", str(limits.shm_mib * MIB), "--tmpfs", "/dev/shm"]
     for device in order.devices:
         command += ["--dev-bind", device, device]
-    command += ["--remount-ro", "/dev", "--proc", "/proc"]
+    # Bubblewrap's namespaces belong to the program's uid, which might set what they let be set (of message queues).
+    command += ["--remount-ro", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     command += [
         "--size",
         str(limits.scratch_mib * MIB),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from loop.catalog import TaskSpec, load_task, read_ids
+from loop.errors import HarnessError
+from loop.repos import CommitNote, HarnessRepo, read_tree
 from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.runtimes import Runtime, ensure_runtime
 from loop.scoring import Evaluation
@@ -41,6 +44,20 @@ class Arena(Bait):
             self.runtime.path,
             *([self.harness_dir] if self.harness_dir.is_dir() else []),
         ]
+
+    def versioned(self) -> list[str]:
+        """What goes wrong when the armed tree is kept as a version and taken out again; nothing where it is refused."""
+        place = self.folder / "repository"
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            tree = read_tree(self.harness_dir)
+        except HarnessError as error:
+            return [] if str(error).isprintable() else ["The refusal of its tree holds control characters."]
+        repository = HarnessRepo(place)
+        note = CommitNote("attack", "judge", datetime(2026, 1, 1, tzinfo=UTC))
+        found = repository.read(repository.commit(tree, None, note, "main"))
+        problems = [f"The repository kept {path}." for path in found if ".git" in path.split("/")]
+        return problems if found == tree else [*problems, "What came out of the repository is another tree."]
 
     def evaluation(self) -> Evaluation:
         """How the outputs of this task are scored."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.types import Outcome
+from tests.attacks.bait import PLANT
 
 HARNESSES = Path(__file__).parent / "harnesses"
 GROUPS = (
@@ -56,6 +57,11 @@ class Attack:
     def runs_as(self, worker: str) -> bool:
         """Whether this kind of worker runs it in the arena."""
         return not self.needs_gateway and not (worker == "user" and self.user)
+
+    @property
+    def plants(self) -> bool:
+        """Whether it is its tree, and no program, that attacks: then it may be refused before it runs."""
+        return (self.folder / PLANT).exists()
 
     @property
     def works(self) -> bool:

@@ -89,13 +89,12 @@ def _one_run(attack: Attack, works: Worker, arena: Arena) -> tuple[Observed, obs
     seed, before, system = secrets.randbits(60), snapshot(arena.watched()), outside.sentinels()
     with observer.watching(seed) as seen:
         observed = works.run(arena, seed)
-    problems = [
-        *_result(attack, observed),
-        *_log(attack, observed),
-        *_bounds(observed),
-        *_memory(observed, seen),
-    ]
-    problems += _outputs(arena)
+    problems = [*_result(attack, observed), *_log(attack, observed), *_outputs(arena)]
+    refused = attack.plants and observed.outcome is Outcome.HARNESS_FAILED and observed.usage.wall_s is None
+    if not refused:
+        problems += [*_bounds(observed), *_memory(observed, seen)]
+    if attack.plants:
+        problems += arena.versioned()
     if arena.leaked(observed.log, arena.outputs):
         problems.append("A secret is in its log or its outputs.")
     if changed := changes(before, snapshot(arena.watched())):
@@ -130,8 +129,8 @@ def _log(attack: Attack, observed: Observed) -> Iterator[str]:
         yield "It says itself that it succeeded."
     if len(observed.log) > LOG_CHARS:
         yield f"{len(observed.log)} characters of its log were kept."
-    if any(char in observed.log for char in UNESCAPED):
-        yield "Its log holds control characters."
+    if any(char in observed.log + observed.reason for char in UNESCAPED):
+        yield "Its log or the reason for its end holds control characters."
 
 
 def _bounds(observed: Observed) -> Iterator[str]:

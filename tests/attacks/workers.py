@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from loop.errors import EvaluatorError, OutputRejected
+from loop.errors import EvaluatorError, HarnessError, OutputRejected
+from loop.harness_tree import check_folder
 from loop.sandbox import chosen_name, get_backend
 from loop.scoring import score_outputs
 from loop.types import Outcome, SandboxResult, Usage
@@ -117,6 +118,10 @@ class UserWorker:
 
     def run(self, arena: Arena, seed: int) -> Observed:
         """See Worker."""
+        try:
+            check_folder(arena.harness_dir)
+        except HarnessError as error:
+            return Observed(Outcome.HARNESS_FAILED, str(error), None, "")
         answer = self._ask(arena, seed)
         if answer.get("error"):
             return Observed(None, answer["error"], None, "")
@@ -163,7 +168,7 @@ class UserWorker:
     def _job(self, arena: Arena, seed: int) -> dict[str, Any]:
         """Lays out what the other user may read, in a folder whose name tells nothing."""
         folder = Path(tempfile.mkdtemp(dir=self.commons))
-        shutil.copytree(arena.harness_dir, folder / "harness")
+        shutil.copytree(arena.harness_dir, folder / "harness", symlinks=True)
         shutil.copytree(arena.inputs, folder / "in")
         shutil.copytree(arena.runtime.path, folder / "runtime", symlinks=True)
         inside = "/usr/bin/python3.11" if public_python() == "/usr/bin/python3" else get_backend().python
