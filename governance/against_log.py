@@ -1,4 +1,4 @@
-"""Promotion reads the log: what a proposal's rows say must be what was recorded when it was said."""
+"""Promotion and signing in read the log: what rows say must be what was recorded when it was said."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from governance.audit.rows import ROWS, digests
 from governance.errors import NotAllowed
-from governance.models import AuditEntry, Proposal, Review
+from governance.models import AuditEntry, Person, Proposal, Review
+
+SEALING = ("person.add", "person.password", "person.seal")
 
 
 def check_against_log(proposal: Proposal, approvals: Iterable[Review]) -> None:
@@ -34,6 +37,24 @@ def check_against_log(proposal: Proposal, approvals: Iterable[Review]) -> None:
     for given in approvals:
         if recorded.get(given.nonce) != (given.person.ref, given.subject_digest):
             raise NotAllowed(f"The log knows no such approval by {given.person}; it was tampered with.")
+
+
+def check_account(person: Person) -> None:
+    """Raises NotAllowed when the person's account (name, password, rights) is not as the log recorded it last.
+
+    So a password that was written into the database opens nothing, though nobody may have looked yet.
+    """
+    newest = AuditEntry.objects.filter(
+        action__in=SEALING, outcome="allowed", object_type="person", object_id=person.ref
+    ).order_by("seq")
+    entry = newest.last()
+    table, key = Person._meta.db_table, str(person.pk)
+    recorded = entry.entry()["detail"].get(ROWS, {}).get(table, {}).get(key) if entry else None
+    if recorded != dict(digests(Person, [person.pk])).get(key):
+        raise NotAllowed(
+            f"The account of {person} is not as the log recorded it: somebody changed it behind the log. Two evaluator "
+            "owners can vouch for it (manage.py people reset); until then it opens nothing."
+        )
 
 
 def _newest(proposal: Proposal, action: str) -> dict[str, Any]:

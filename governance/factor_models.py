@@ -58,3 +58,16 @@ class Passkey(Governed):
 
     def __str__(self) -> str:
         return f"passkey {self.name} of {self.person}"
+
+
+class FactorReset(Governed):
+    """What two evaluator owners do for a person who lost their second factors: one asks, another one ends it."""
+
+    person = models.ForeignKey("governance.Person", on_delete=models.PROTECT, related_name="factor_resets")
+    reason = models.TextField()
+    asked_by = models.JSONField(default=list)
+    asked_at = models.DateTimeField(default=timezone.now)
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"reset of the factors of {self.person}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -20,7 +20,7 @@ from governance.audit.models import (
 )
 from governance.audit.rows import Governed
 from governance.desk_models import Attempt, Seen
-from governance.factor_models import Authenticator, Passkey, RecoveryCode
+from governance.factor_models import Authenticator, FactorReset, Passkey, RecoveryCode
 from governance.stop_models import DIGEST, Halt, Hold
 from governance.transitions import Status
 
@@ -33,6 +33,7 @@ __all__ = [
     "Authenticator",
     "Checkpoint",
     "Evidence",
+    "FactorReset",
     "Halt",
     "Hold",
     "Passkey",
@@ -52,19 +53,39 @@ __all__ = [
 ]
 
 
-class Person(Governed):
-    """One human being, whatever accounts they use. The log knows them by `ref` only."""
+ACCOUNT = ("user__username", "user__is_active")
+SEALED = ("user__password", "user__is_staff", "user__is_superuser")
 
-    told_with = ("user__username", "user__is_active")
+
+class Person(Governed):
+    """One human being, whatever accounts they use. The log knows them by `ref` only.
+
+    `seal` is random, and new whenever the account changes. With it the row's digest in the log commits to the whole
+    account, and gives nothing away: not even a guess at a password hash can be tried on an export of the log.
+    """
+
+    later = ("seal",)
     ref = models.CharField(max_length=32, unique=True)
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="person")
     created_at = models.DateTimeField(default=timezone.now)
+    seal = models.CharField(max_length=DIGEST, blank=True)
 
     class Meta:
         verbose_name_plural = "people"
 
     def __str__(self) -> str:
         return self.user.get_username()
+
+    @classmethod
+    def told_beside(cls, rows: models.QuerySet[Any]) -> dict[Any, dict[str, Any]]:
+        """Name and activity of each account; password hash, rights and groups too once there is a seal to hide them."""
+        sealed = rows.exclude(seal="")
+        found = {row.pop("pk"): row for row in rows.values("pk", *ACCOUNT)}
+        for row in sealed.values("pk", *SEALED):
+            found[row.pop("pk")] |= {**row, "groups": []}
+        for key, group in sealed.filter(user__groups__isnull=False).values_list("pk", "user__groups__name"):
+            found[key]["groups"] = sorted([*found[key]["groups"], group])
+        return found
 
     def actor(self, auth: str) -> Actor:
         """This person as an actor; `auth` says how they proved who they are (session, command)."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from governance.actors import CLOCK, SETUP, VERIFIER, Actor
 from governance.errors import NotAllowed
-from governance.models import Halt, Hold, Person, Proposal, Review, RoleGrant
+from governance.models import FactorReset, Halt, Hold, Person, Proposal, Review, RoleGrant
 from governance.people import in_setup, person_of
 from governance.policy import Lane, Policy, policy_in_force
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, roles_of
@@ -286,6 +286,16 @@ def check_may_withdraw(proposal: Proposal, by: Actor) -> None:
     own = person.ref == proposal.proposed_by if roles else person.ref in proposal.excluded
     if not own and OPERATOR not in roles_of(person):
         raise NotAllowed("Only whoever proposed this, or an operator, may withdraw it.")
+
+
+def check_may_reset_factors(person: Person, open_reset: FactorReset | None, by: Actor) -> Person:
+    """Raises NotAllowed unless an owner acts, each once, for somebody else: it takes two different people."""
+    owner = check_role(by, {OWNER})
+    if owner == person:
+        raise NotAllowed("Nobody resets their own second factors; two other evaluator owners do.")
+    if open_reset is not None and owner.ref in open_reset.asked_by:
+        raise NotAllowed(f"{owner} has already asked to reset this; it takes a second owner.")
+    return owner
 
 
 def check_may_add_people(by: Actor) -> None:

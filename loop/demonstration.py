@@ -82,8 +82,7 @@ def _add(name: str, password: str, roles: tuple[str, ...]) -> None:
     if person is None:
         person = actions.create_person(username=name, password=password, by=SETUP)
     else:
-        person.user.set_password(password)
-        person.user.save(update_fields=["password"])
+        actions.change_password(person=person, password=password, by=person.actor("command"))
     for role in roles:
         actions.grant_role(person=person, role=role, by=SETUP)
 

@@ -21,7 +21,7 @@ from governance.actions.installing import (
     register_version,
 )
 from governance.actions.passkeys import add_passkey, remove_passkey, use_passkey
-from governance.actions.people import change_password, create_person, grant_role, revoke_role
+from governance.actions.people import change_password, create_person, grant_role, keep_account, revoke_role
 from governance.actions.promoting import promote
 from governance.actions.proposing import (
     EvidenceItem,
@@ -31,6 +31,7 @@ from governance.actions.proposing import (
     open_proposal,
     withdraw,
 )
+from governance.actions.resetting import reset_factors
 from governance.actions.reverting import revert, revert_lineage
 from governance.actions.reviewing import acknowledge, review
 from governance.actions.stopping import resume, stop
@@ -55,6 +56,7 @@ __all__ = [
     "install_pointer",
     "install_policy",
     "install_task",
+    "keep_account",
     "lift_hold",
     "mark_seen",
     "note_event",
@@ -68,6 +70,7 @@ __all__ = [
     "remove_authenticator",
     "remove_passkey",
     "renew_recovery_codes",
+    "reset_factors",
     "resume",
     "revert",
     "revert_due",

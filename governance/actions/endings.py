@@ -1,4 +1,4 @@
-"""What one person began and two end: a stop, a hold."""
+"""What one person began and two end: a stop, a hold, a reset of lost factors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 from django.utils import timezone
 
 from governance.errors import Stale
-from governance.models import Halt, Hold, Person
+from governance.models import FactorReset, Halt, Hold, Person
 
 PEOPLE_TO_END: Final = 2
 
 
-def ask_to_end(row: Halt | Hold, person: Person, *, asked: str, ended: str) -> list[str]:
+def ask_to_end(row: Halt | Hold | FactorReset, person: Person, *, asked: str, ended: str) -> list[str]:
     """Note on a locked row that this person asks to end it, and end it with the second one; returns who asked so far.
 
     `asked` and `ended` name the row's columns. Raises Stale when somebody else asked at the same moment.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import ASCIIUsernameValidator
 
@@ -38,7 +37,7 @@ def create_person(*, username: str, password: str, by: Actor) -> Person:
         raise BadInput(f"The name {username!r} is taken.")
     validate_password(password, users(username=username))
     user = users.objects.create_user(username, password=password, is_staff=True)
-    person = Person.objects.create(ref=f"p-{secrets.token_hex(8)}", user=user)
+    person = Person.objects.create(ref=f"p-{secrets.token_hex(8)}", user=user, seal=_new_seal())
     record(by=by, action="person.add", subject=("person", person.ref), facts=Facts(policy=policy_facts()))
     return person
 
@@ -54,8 +53,39 @@ def change_password(*, person: Person, password: str, by: Actor) -> None:
     validate_password(password, person.user)
     person.user.set_password(password)
     person.user.save()
+    _seal(person)
     facts = Facts(policy=policy_facts())
     record(by=by, action="person.password", subject=("person", person.ref), facts=facts)
+
+
+@act("person.seal", durable=True)
+def keep_account(*, person: Person, password: str, by: Actor) -> None:
+    """Have the log vouch for an account that it does not know whole yet, as its person signs in.
+
+    So it is with accounts older than the seal, and where the way of hashing changed: then `password` is hashed anew
+    ("" leaves the hash). Raises NotAllowed for anyone but the person themselves.
+    """
+    if check_signed_in(by) != person:
+        raise NotAllowed("An account is kept by its own person, as they sign in.")
+    if password:
+        person.user.set_password(password)
+        person.user.save(update_fields=["password"])
+    record_seal(person, by, hashed_anew=bool(password))
+
+
+def record_seal(person: Person, by: Actor, *, cause: str = "", hashed_anew: bool = False) -> None:
+    """An entry that commits to the account as it is now, as a part of the act that asks for it."""
+    _seal(person)
+    facts = Facts(policy=policy_facts(), cause=cause, detail={"hashed_anew": hashed_anew})
+    record(by=by, action="person.seal", subject=("person", person.ref), facts=facts)
+
+
+def _seal(person: Person) -> None:
+    Person.objects.filter(pk=person.pk).update(seal=_new_seal())
+
+
+def _new_seal() -> str:
+    return secrets.token_hex(32)
 
 
 @act("role.grant", durable=True)
@@ -120,10 +150,8 @@ def _end_setup(by: Actor) -> None:
 
 
 def _give(person: Person, role: str, by: Actor) -> RoleGrant:
-    person.user.groups.add(Group.objects.get_or_create(name=role)[0])
     return RoleGrant.objects.create(person=person, role=role, granted_by=by.ref)
 
 
 def _take(person: Person, role: str) -> None:
-    person.user.groups.remove(*Group.objects.filter(name=role))
     RoleGrant.objects.filter(person=person, role=role).delete()

@@ -47,11 +47,20 @@ class GovernedRows(models.QuerySet[Any]):
 class Governed(models.Model):
     """Base of every table whose rows the log must explain."""
 
-    told_with: ClassVar[tuple[str, ...]] = ()  # columns of related rows that count as this row's own
+    later: ClassVar[
+        tuple[str, ...]
+    ] = ()  # columns that came later: not told while empty, as former entries have it
     objects = GovernedRows.as_manager()
 
     class Meta:
         abstract = True
+
+    @classmethod
+    def told_beside(cls, rows: models.QuerySet[Any]) -> dict[Any, dict[str, Any]]:
+        """{primary key: columns of related rows that count as this row's own}; asked apart from the rows themselves,
+        for a join would hide a row without its other half.
+        """
+        return {}
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row and note it."""
@@ -97,14 +106,11 @@ def digests(model: type[Governed], keys: Iterable[Any] | None = None) -> Iterato
     """(primary key, digest) of the rows with these keys, or of all rows."""
     rows = model.objects.all() if keys is None else model.objects.filter(pk__in=list(keys))
     names = [field.attname for field in model._meta.concrete_fields]
-    related = rows.values("pk", *model.told_with) if model.told_with else ()
-    beside = {
-        row.pop("pk"): row for row in related
-    }  # apart, for a join would hide a row without its other half
+    beside = model.told_beside(rows)
     for row in rows.order_by("pk").values(*names).iterator(chunk_size=1_000):
         key = row[model._meta.pk.attname]
-        row |= beside.get(key, {})
-        yield str(key), json_digest({name: _plain(value) for name, value in row.items()})
+        told = {name: _plain(value) for name, value in row.items() if value or name not in model.later}
+        yield str(key), json_digest(told | beside.get(key, {}))
 
 
 def governed_models() -> list[type[Governed]]:

@@ -202,6 +202,7 @@ class PersonAdmin(ReadingRoom):
     """People; evaluator owners decide about their roles (`manage.py people`)."""
 
     list_display = ("__str__", "ref", moment("created_at", "added (UTC)"))
+    fields = ("user", "ref", "created_at")
     list_select_related = ("user",)
     search_fields = ("user__username", "ref")
 
@@ -233,6 +234,14 @@ class RecoveryCodeAdmin(ReadingRoom):
     readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
     list_display = ("person", moment("made_at", "made (UTC)"), moment("used_at", "used (UTC)"))
     fields = ("person", "made_at", "used_at")
+    list_select_related = ("person__user",)
+
+
+@admin.register(models.FactorReset)
+class FactorResetAdmin(ReadingRoom):
+    """Lost second factors: who asked to take them off, and when that was done."""
+
+    list_display = ("person", "reason", moment("asked_at", "asked (UTC)"), moment("done_at", "done (UTC)"))
     list_select_related = ("person__user",)
 
 

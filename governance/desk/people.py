@@ -10,14 +10,15 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from governance import rules
+from governance import actions, rules
 from governance.actions.base import check_reason
+from governance.actions.resetting import ASKED_COUNTS
 from governance.desk.acts import Refusal, check_step_up, posted_reason, refusal_of
 from governance.desk.base import Visitor, desk_page
 from governance.errors import BadInput, GovernanceError
-from governance.models import Person
+from governance.models import FactorReset, Person
 from governance.policy import policy_in_force
-from governance.roles import MEANING, ROLES
+from governance.roles import MEANING, OWNER, ROLES
 from governance.roster import RoleChange
 from governance.submitting import submit_roles
 
@@ -44,6 +45,29 @@ def propose_roles(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     return redirect("desk:proposal", proposal.ref)
 
 
+@require_POST
+@desk_page
+def reset_factors(request: HttpRequest, visitor: Visitor) -> HttpResponse:
+    """Ask to take somebody's lost second factors off; the second owner who asks does it."""
+    name = request.POST.get("person", "")
+    try:
+        reason = posted_reason(request)
+        check_step_up(request, visitor, ("person", name[:64]))
+        person = Person.objects.filter(user__username=name).first()
+        if person is None:
+            raise BadInput("Choose a person.")
+        asked = actions.reset_factors(person=person, reason=reason, by=visitor.actor)
+    except GovernanceError as error:
+        return _page(request, visitor, refusal_of(error, request))
+    messages.success(
+        request,
+        f"The second factors of {person} are reset; their password alone signs them in now."
+        if asked.done_at
+        else "Noted; a second evaluator owner must ask within a day.",
+    )
+    return redirect("desk:people")
+
+
 def _change(request: HttpRequest) -> RoleChange:
     person = Person.objects.filter(user__username=request.POST.get("person", "")).first()
     role = request.POST.get("role", "")
@@ -62,8 +86,11 @@ def _page(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> Ht
     after, now = policy_in_force()[0].roles_count_after, timezone.now()
     rows = [_row(person, rules.counting_roles(person, now)) for person in people]
     allowed, why_not = rules.can(lambda: rules.check_may_propose_roles(visitor.actor))
+    open_resets = FactorReset.objects.filter(done_at__isnull=True, asked_at__gt=now - ASKED_COUNTS)
     context: dict[str, Any] = {
         "here": "people",
+        "resets": open_resets.select_related("person__user").order_by("asked_at"),
+        "may_reset": OWNER in visitor.roles,
         "rows": rows,
         "roles": [(role, MEANING[role]) for role in ROLES],
         "after_hours": after.total_seconds() / 3600,

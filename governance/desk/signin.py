@@ -6,23 +6,15 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import authenticate
-from django.utils import timezone
 
-from governance.actions.events import note_event
 from governance.actors import Actor
-from governance.audit.log import Facts
-from governance.desk.authentication import prove_factor
+from governance.desk.authentication import note_failed_sign_in, prove_factor
 from governance.errors import BadInput, NotAllowed
 from governance.factors import kinds_of
-from governance.models import AuditEntry, Person
 from governance.people import person_for_user
-
-SIGN_IN = "person.sign_in"
-MAX_NOTED = 30
 
 
 def sign_in(username: str | None) -> Actor:
@@ -54,21 +46,6 @@ def ask_password(prompt: str, variable: str) -> str:
     if not sys.stdin.isatty():
         raise BadInput(f"There is no terminal to ask for it at; set {variable}.")
     return getpass.getpass(prompt)
-
-
-def note_failed_sign_in(username: str, auth: str, reason: str) -> None:
-    """Record that somebody could not sign in; what was typed as a name is kept only where it names a person.
-
-    Beyond MAX_NOTED in a minute nothing more is recorded, so that guessing cannot fill the log.
-    """
-    since = timezone.now() - timedelta(minutes=1)
-    noted = AuditEntry.objects.filter(action=SIGN_IN, outcome="denied", time__gt=since)
-    if noted.count() >= MAX_NOTED:
-        return
-    person = Person.objects.filter(user__username=username).first()
-    ref = person.ref if person else "unknown"
-    facts = Facts(outcome="denied", reason=reason, detail={"auth": auth})
-    note_event(by=Actor("human", ref), action=SIGN_IN, subject=("person", ref), facts=facts)
 
 
 def on_login_failed(sender: Any, credentials: Mapping[str, Any], request: Any = None, **_: Any) -> None:

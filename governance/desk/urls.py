@@ -53,6 +53,7 @@ urlpatterns = [
     path("tasks/<slug:slug>/glass/", emergencies.break_glass, name="glass"),
     path("people/", people.people_page, name="people"),
     path("people/roles/", people.propose_roles, name="roles"),
+    path("people/factors/", people.reset_factors, name="factor-reset"),
     path("stops/lift/", emergencies.lift, name="lift"),
     path("stops/", stops.stops_page, name="stops"),
     path("stops/act/", stops.stops_act, name="stops-act"),

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import Any, Literal
 
 from deploy.cli import PawlCommand
-from governance.actions import create_person, grant_role, install_policy, revoke_role
+from governance.actions import create_person, grant_role, install_policy, reset_factors, revoke_role
 from governance.actors import SETUP, Actor
 from governance.desk.signin import ask_password, sign_in
 from governance.errors import BadInput
@@ -21,18 +21,22 @@ from governance.submitting import TO, submit_roles
 class Command(PawlCommand):
     """Add people, give and take roles, list them."""
 
-    help = "List people and roles, add a person, give or take a role."
+    help = "List people and roles, add a person, give or take a role, reset lost second factors (two owners)."
     example = (
         "python3 manage.py people add oscar --role operator\n  "
         'python3 manage.py people add olga --role "evaluator owner"    (the second owner ends the set-up)\n'
-        "  python3 manage.py people grant oscar --role reviewer --as olga    (then: a proposal to two owners)"
+        "  python3 manage.py people grant oscar --role reviewer --as olga    (then: a proposal to two owners)\n"
+        '  python3 manage.py people reset oscar --reason "The phone is lost." --as olga    (and another owner)'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What to do, with whom, and who acts."""
-        parser.add_argument("act", choices=["list", "add", "grant", "revoke"], nargs="?", default="list")
+        parser.add_argument(
+            "act", choices=["list", "add", "grant", "revoke", "reset"], nargs="?", default="list"
+        )
         parser.add_argument("name", nargs="?", help="user name")
         parser.add_argument("--role", action="append", default=[], choices=ROLES, help="may be repeated")
+        parser.add_argument("--reason", default="", help="why factors are reset; kept with the log")
         parser.add_argument(
             "--as", dest="username", metavar="OWNER", help="who acts (not needed during set-up)"
         )
@@ -47,6 +51,8 @@ class Command(PawlCommand):
         by = SETUP if in_setup() and not options["username"] else sign_in(options["username"])
         if options["act"] == "add":
             self._add(options["name"], by, options["role"])
+        elif options["act"] == "reset":
+            self._reset(person_named(options["name"]), options["reason"], by)
         else:
             self._change(options, by)
 
@@ -65,6 +71,15 @@ class Command(PawlCommand):
         self.emit(
             {"name": name, "ref": person.ref, "roles": roles},
             f"Added {name} ({', '.join(roles) or 'no role'}).{_still_in_setup()}",
+        )
+
+    def _reset(self, person: Person, reason: str, by: Actor) -> None:
+        asked = reset_factors(person=person, reason=reason, by=by)
+        over = asked.done_at is not None
+        done = f"The second factors of {person} are reset; the log vouches for the account as it is."
+        self.emit(
+            {"name": str(person), "over": over},
+            done if over else f"Noted: a second evaluator owner must ask within a day to reset {person}.",
         )
 
     def _change(self, options: dict[str, Any], by: Actor) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from governance.actions import stop
+from governance.actions import reset_factors, stop, use_code
 from governance.actions.base import act
 from governance.actors import LOOP, Actor
 from governance.assurance.verify import live_differences
@@ -20,12 +20,15 @@ from governance.audit.tokens import create_token
 from governance.errors import AuditError
 from governance.models import AuditEntry, Checkpoint, Pointer, Task, Version
 from tests.governance.cast import BOLDER, REASON, World, make_adapter, ready
+from tests.governance.desk.factor_helpers import code_of, give_authenticator
+from tests.governance.desk.software_passkey import SoftwarePasskey
+from tests.governance.desk.test_passkeys import add
 
 append_only = import_module("governance.migrations.0002_append_only")
 nodes = import_module("governance.migrations.0004_audit_trees_witnesses_tokens")
 GOVERNED = {
     "person", "rolegrant", "task", "version", "release", "pointer", "pointermove", "proposal", "evidence", "review",
-    "readtoken", "halt", "hold",
+    "readtoken", "halt", "hold", "authenticator", "recoverycode", "passkey", "factorreset",
 }  # fmt: skip
 NOT_GOVERNED = {  # checked against the entries themselves, or a copy of what others hold
     "auditentry", "audithead", "auditnode", "checkpoint", "witnessing",
@@ -39,6 +42,10 @@ def full(world: World, auditor: Actor, history: Checkpoint) -> World:
     create_token(name="siem", by=auditor)
     make_adapter(world.task)
     ready(world, BOLDER)
+    give_authenticator(world.cast.rita)
+    use_code(person=world.cast.rita, code=code_of(world.cast.rita), by=world.cast.act("rita"))
+    add(world.cast.ravi, SoftwarePasskey())
+    reset_factors(person=world.cast.rita, reason=REASON, by=world.cast.act("olga"))
     stop(scope="another-task", reason=REASON, by=world.cast.act("rita"))
     assert live_differences() == []
     with connection.cursor() as cursor:
@@ -125,7 +132,16 @@ def test_a_raw_change_of_any_column_an_added_and_a_removed_row_are_named(
     )
 
 
-@pytest.mark.parametrize(("column", "value"), [("username", "mallory"), ("is_active", False)])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("username", "mallory"),
+        ("is_active", False),
+        ("is_staff", False),
+        ("is_superuser", True),
+        ("password", "md5$salt$0123456789abcdef0123456789abcdef"),
+    ],
+)
 def test_an_account_given_to_somebody_else_is_named(full: World, column: str, value: Any) -> None:
     person = full.cast.rita
     sql = f"UPDATE auth_user SET {column} = %s WHERE id = %s"

@@ -82,7 +82,7 @@ def test_failed_sign_ins_are_entries_without_what_was_typed(
 
 
 def test_guessing_does_not_fill_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("governance.desk.signin.MAX_NOTED", 2)
+    monkeypatch.setattr("governance.desk.authentication.MAX_NOTED", 2)
     monkeypatch.setenv("PAWL_PASSWORD", "guess")
     for _ in range(4):
         with pytest.raises(NotAllowed):

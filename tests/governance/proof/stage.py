@@ -13,6 +13,7 @@ from governance.actions import (
     install_pointer,
     install_policy,
     install_task,
+    keep_account,
     promote,
     register_release,
     register_version,
@@ -136,6 +137,7 @@ def _set_up() -> Stage:
         stage.people[name] = make_person(name, *roles)
     root = create_person(username="root", password=PASSWORD, by=stage.people["olga"].actor("command"))
     get_user_model().objects.filter(pk=root.user_id).update(is_superuser=True)
+    keep_account(person=root, password="", by=root.actor("command"))
     stage.people["root"] = root
     for slug in ("digits", "letters"):
         _add_task(stage, slug)
