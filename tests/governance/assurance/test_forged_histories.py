@@ -1,4 +1,4 @@
-"""Whoever holds the log's key breaks a rule and signs the log again: both verifiers name the entry and the rule."""
+"""Whoever holds the log's key breaks a rule and signs the log again: every verifier names the entry and the rule."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from governance.assurance.verifier_script import verifier_script
 from tests.governance.assurance.brake_breaches import BREACHES
 from tests.governance.assurance.forge import KEY, Forged
 from tests.governance.assurance.history import Forger, History
+from tests.governance.assurance.independent_verifier import Verifier
 from tests.governance.assurance.test_bundle import unpack
 
 PINS = Pins([str(KEY)])
@@ -69,6 +70,10 @@ def test_a_broken_rule_is_named_by_entry_and_rule(
     found = replay(log, forger.texts.get).broken
     assert report.problem.startswith(f"step 9 (Replay): {found[0]}")
     assert [line for line in found if sentence in line and f"({action} " in line], found
+    mine = Verifier(files, [str(KEY)])
+    assert mine.status() == RULE_BROKEN and found[0].startswith(f"{mine.breach.partition(':')[0]} "), (
+        mine.breach
+    )
 
 
 def test_both_commands_end_with_the_status_of_a_broken_rule(
