@@ -123,6 +123,12 @@ def check_may_install(by: Actor) -> None:
         check_role(by, {OPERATOR})
 
 
+def check_may_start_by_token(person: Person) -> None:
+    """Raises NotAllowed unless whoever a campaign token is of could start campaigns now: starting, never deciding."""
+    if OPERATOR not in counting_roles(person, timezone.now()):
+        raise NotAllowed(f"{person} cannot start campaigns now (no active account with the role {OPERATOR}).")
+
+
 def check_may_propose_roles(by: Actor) -> Person:
     """Raises NotAllowed unless an owner or an operator acts."""
     return check_role(by, {OWNER, OPERATOR})

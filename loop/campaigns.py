@@ -120,8 +120,19 @@ def _hidden_terms(task: InstalledTask, wish: Wish, policy: GateDefaults) -> dict
     }
 
 
-def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asked over HTTP: for which person, under which key of the client's own, for what (a digest)."""
+
+    person: str
+    key: str
+    digest: str
+
+
+def start(task_row: Task, wish: Wish, by: Actor, request: Request | None = None) -> Campaign:
     """Start a campaign: the contract is hashed and logged in the transaction that creates it.
+
+    A program starts it with a `request`, and the person whom it names is the starter.
 
     Raises TaskError when the task already has a running campaign or no green preflight for what is installed now,
     NotAllowed while it is stopped or too many proposals wait for people.
@@ -145,7 +156,9 @@ def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
             spent=asdict(Spent()),
             base_release=base,
             preflight=rests_on,
-            started_by=by.ref,
+            started_by=request.person if request else by.ref,
+            request_key=request.key if request else None,
+            request_digest=request.digest if request else "",
         )
         Generation.objects.create(campaign=campaign, number=0)
         actions.note_event(
@@ -155,6 +168,7 @@ def start(task_row: Task, wish: Wish, by: Actor) -> Campaign:
             facts=Facts(
                 task=task_row.slug,
                 after=campaign.contract_digest,
+                on_behalf_of=request.person if request else "",
                 detail={"contract": contract, "preflight": rests_on.ref},
             ),
         )

@@ -45,7 +45,8 @@ class Campaign(models.Model):
 
     `fence` grows each time a worker takes the campaign; a step commits only while it still holds the fence.
     `lease_until` says how long the `holder` (host, process) may be presumed alive. `spent` sums cost_usd, tokens
-    and wall_s.
+    and wall_s. `request_key` names the HTTP request that started it (token and the client's own key), None for a
+    person's; `request_digest` says what it asked for.
     """
 
     class Status(models.TextChoices):
@@ -71,6 +72,8 @@ class Campaign(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True)
     holder = models.CharField(max_length=200, blank=True)
     started_by = models.CharField(max_length=64)
+    request_key = models.CharField(max_length=150, null=True, blank=True, unique=True)
+    request_digest = models.CharField(max_length=DIGEST, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
 

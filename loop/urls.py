@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from loop import views
+from loop import api, views
 
 app_name = "loop"
 
@@ -14,5 +14,6 @@ urlpatterns = [
     path("campaigns/<str:ref>/", views.campaign_page, name="campaign"),
     path("campaigns/<str:ref>/live/", views.campaign_live, name="campaign-live"),
     path("campaigns/<str:ref>/generations/<int:number>/", views.generation_page, name="generation"),
+    path("api/v1/campaigns", api.start_campaign, name="api-campaigns"),
     path("rollouts/<int:pk>/", views.rollout_page, name="rollout"),
 ]

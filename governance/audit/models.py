@@ -118,3 +118,20 @@ class ReadToken(Governed):
 
     def __str__(self) -> str:
         return f"read token {self.name}"
+
+
+class CampaignToken(Governed):
+    """A program's right to start campaigns over HTTP on behalf of one person, until it expires. It reads nothing.
+
+    Only the SHA-256 of the token is kept.
+    """
+
+    name = models.SlugField(max_length=40, unique=True)
+    sha256 = models.CharField(max_length=DIGEST, unique=True)
+    person = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"campaign token {self.name}"

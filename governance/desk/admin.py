@@ -357,3 +357,18 @@ class ReadTokenAdmin(ReadingRoom):
         moment("revoked_at", "taken (UTC)"),
     )
     ordering = ("name",)
+
+
+@admin.register(models.CampaignToken)
+class CampaignTokenAdmin(ReadingRoom):
+    """Which programs start campaigns for whom; tokens are given and taken by `manage.py campaign_token`."""
+
+    readers: ClassVar[frozenset[str]] = frozenset({AUDITOR, OWNER, OPERATOR})
+    fields = ("name", "person", "created_at", "expires_at", "revoked_at")
+    list_display = (
+        "name",
+        "person",
+        moment("expires_at", "expires (UTC)"),
+        moment("revoked_at", "taken (UTC)"),
+    )
+    ordering = ("name",)

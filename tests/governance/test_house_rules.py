@@ -32,6 +32,7 @@ WRITERS = {
     "governance/audit/checkpoints.py": {"Checkpoint"},
     "governance/audit/rows.py": {"a row"},
     "governance/audit/stored_tree.py": {"AuditNode"},
+    "governance/audit/campaign_tokens.py": {"CampaignToken"},
     "governance/audit/tokens.py": {"ReadToken"},
     "governance/assurance/witnesses.py": {"Witnessing"},
 }

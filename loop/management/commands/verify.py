@@ -22,7 +22,7 @@ from loop.jobs import Housekeeping
 from loop.ledger import hidden_budget
 from loop.models import Verification
 
-ENDED = (Verification.Status.FINISHED, Verification.Status.FAILED)
+ENDED = (Verification.Status.FINISHED, Verification.Status.FAILED, Verification.Status.OUTAGE)
 
 
 class Command(PawlCommand):
@@ -53,7 +53,7 @@ class Command(PawlCommand):
         with Supervisor(Plan(reconcile=Housekeeping())):
             wait_for(row, ticker)
         self.emit(as_json(row), words(row))
-        if row.status == Verification.Status.FAILED:
+        if row.status != Verification.Status.FINISHED:
             raise CommandError(f"The release was not measured: {as_json(row)['reason']}")
 
 
@@ -62,6 +62,8 @@ def wait_for(row: Verification, ticker: Ticker) -> None:
     while row.status not in ENDED:
         if halt_over(row.task_slug) is not None:
             ticker.live("stopped by a person; two people can resume it (manage.py resume)")
+        elif row.status == Verification.Status.WAITING:
+            ticker.live(f"the task model is away; the verifier tries again at {row.retry_at:%H:%M:%S} UTC")
         time.sleep(POLL_S)
         row.refresh_from_db()
     row.query.proposal.refresh_from_db()
