@@ -52,6 +52,7 @@ from loop.proposal_evidence import Examined, evidence_items
 from loop.rollout import RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL, charge
 from loop.scratch import scratch
+from loop.second_reader import second_reading
 from loop.strata import HiddenRows, groups_of
 from loop.types import ModelCall, Outcome
 
@@ -150,6 +151,9 @@ def examine(query: HiddenQuery) -> Examined:
         runs = Runs(new.report, old.report, again, hidden.originals, names_again, answers, digests)
         exhibit = exhibit_of(query, task, runs)
         seen = findings(exhibit, in_force())
+    reading = second_reading(exhibit)
+    charge(query.campaign, None, reading.tokens, reading.cost_usd)
+    seen = (*seen, reading.finding)
     ruling = _ruling(comparison, rules, seen)
     return Examined(
         comparison, ruling, seen, new.public, old.public, new.report.sandbox(), sampled(query, exhibit)

@@ -37,13 +37,15 @@ class ClaudeChat:
             {"name": spec.name, "description": spec.description, "input_schema": dict(spec.schema)}
             for spec in specs
         ]
-        tools[-1].update(CACHED)
+        if tools:
+            tools[-1].update(CACHED)
         self._fixed: dict[str, Any] = {
             "model": profile.model,
             "max_tokens": profile.max_tokens,
             "system": [{"type": "text", "text": system, **CACHED}],
-            "tools": tools,
         }
+        if tools:
+            self._fixed["tools"] = tools
         if profile.temperature is not None:
             self._fixed["temperature"] = profile.temperature
         self._messages: list[dict[str, Any]] = [

@@ -134,6 +134,13 @@ class Conversation:
             chat.give(results, "" if reply.calls else NUDGE)
         raise Refused(f"The agent did not decide within {self._access.profile.max_turns} turns.")
 
+    def ask(self, chat: Chat, budget: Remaining) -> str:
+        """The text of one answer, for a conversation without tools. Raises ProviderError or BudgetSpent."""
+        reply = self._exchange(chat, budget)
+        if reply.stop != "end":
+            raise ProviderError(f"{self._access.profile.model} did not finish its answer ({reply.stop}).")
+        return reply.text
+
     def _work(self, reply: Reply, bench: Workbench) -> list[ToolResult]:
         """Carry out the calls of one answer, up to a decision; those of a cut-off answer are refused."""
         results: list[ToolResult] = []

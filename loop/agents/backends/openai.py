@@ -30,18 +30,20 @@ class OpenAIChat:
         self._fixed: dict[str, Any] = {
             "model": profile.model,
             provider.max_tokens_field: profile.max_tokens,
-            "tools": [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": spec.name,
-                        "description": spec.description,
-                        "parameters": dict(spec.schema),
-                    },
-                }
-                for spec in specs
-            ],
         }
+        tools = [
+            {
+                "type": "function",
+                "function": {
+                    "name": spec.name,
+                    "description": spec.description,
+                    "parameters": dict(spec.schema),
+                },
+            }
+            for spec in specs
+        ]
+        if tools:
+            self._fixed["tools"] = tools
         if profile.temperature is not None:
             self._fixed["temperature"] = profile.temperature
         self._messages: list[dict[str, Any]] = [

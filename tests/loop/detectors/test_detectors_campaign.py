@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 
 from governance.desk.evidence import cards
 from governance.models import Proposal
-from loop import honeytokens
+from loop import honeytokens, second_reader
 from loop.campaigns import Wish, start
 from loop.contract import Budgets
 from loop.detectors.registry import DETECTORS
@@ -60,7 +60,8 @@ def test_an_honest_candidate_passes_every_detector_that_can_look(service: Servic
     proposal, found = evidence_of(campaign)
     seen = by_name(found)
     assert proposal.status == "ready"
-    assert set(seen) == {detector.name for detector in DETECTORS}
+    assert set(seen) == {detector.name for detector in DETECTORS} | {second_reader.NAME}
+    assert seen[second_reader.NAME]["detail"].startswith("not run: no agent profile")
     assert not [name for name, each in seen.items() if each["fired"] and each["blocks"]]
     for name in (
         "D1 public-hidden gap",
