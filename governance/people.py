@@ -14,7 +14,8 @@ def person_of(by: Actor) -> Person:
     """The person behind a human actor. Raises NotAllowed for agents, systems and people who are not known here."""
     if by.kind != "human":
         raise NotAllowed(f"Only a person can do this; {by.kind} {by.ref!r} cannot.")
-    person = Person.objects.select_related("user").filter(ref=by.ref).first()
+    people = Person.objects.select_related("user").prefetch_related("grants")
+    person = people.filter(ref=by.ref).first()
     if person is None:
         raise NotAllowed(
             f"{by.ref!r} is not a person known here; an owner adds people with `manage.py people add`."

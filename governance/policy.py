@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from governance.digests import sha256_hex
 from governance.errors import BadInput
-from governance.models import Pointer, Version
-from governance.pointers import POLICY_KEY
+from governance.models import Version
+from governance.pointers import POLICY_KEY, current_digest
 from governance.roles import OPERATOR, OWNER, ROLES
 
 BUNDLED: Final = Path(__file__).parent / "policies"
@@ -90,8 +91,9 @@ class BreakGlass:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules, as people approved them."""
+    """The rules, as people approved them; `digest` is that of their text."""
 
+    digest: str = field(compare=False)
     name: str
     version: str
     approvals_expire: timedelta
@@ -112,9 +114,8 @@ class Policy:
         return self.lanes[name]
 
 
-@lru_cache(maxsize=64)
 def parse_policy(text: str) -> Policy:
-    """Read a policy from TOML; the same text is read once. Raises BadInput for what is wrong first."""
+    """Read a policy from TOML. Raises BadInput with one sentence for the first thing that is wrong."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -134,6 +135,7 @@ def parse_policy(text: str) -> Policy:
     inbox = _Table("inbox", raw, {"most_waiting"})
     top = _Table("", {"": raw}, known)
     return Policy(
+        digest=sha256_hex(text.encode()),
         name=top.text("name"),
         version=top.text("version"),
         approvals_expire=timedelta(hours=approvals.number("expire_hours", low=1)),
@@ -184,25 +186,42 @@ def bundled_text(name: str = "strict") -> str:
     return (BUNDLED / f"{name}.toml").read_text(encoding="utf-8")
 
 
+def policy_now() -> Policy:
+    """The policy that decides now; each version is read once per process. Raises BadInput when none was installed."""
+    return _policy_of(current_digest(POLICY_KEY))
+
+
 def policy_in_force() -> tuple[Policy, Version]:
-    """The policy that decides now. Raises BadInput when none was installed."""
-    version = _version_in_force()
-    if version is None:
-        raise BadInput("No policy is in force, so nothing can be decided; run `manage.py setup` first.")
-    return parse_policy(policy_text(version)), version
+    """The policy that decides now, with its version. Raises BadInput when none was installed."""
+    policy = policy_now()
+    return policy, _version_of(policy.digest)
 
 
 def policy_facts() -> dict[str, str] | None:
     """Digest and version of the policy in force, as an audit entry names it; None before one is installed."""
-    version = _version_in_force()
-    if version is None:
+    digest = current_digest(POLICY_KEY)
+    if not digest:
         return None
-    return {"digest": version.digest, "version": f"{version.manifest['name']} {version.manifest['version']}"}
+    policy = _policy_of(digest)
+    return {"digest": digest, "version": f"{policy.name} {policy.version}"}
 
 
-def _version_in_force() -> Version | None:
-    in_force = Pointer.objects.filter(key=POLICY_KEY).values("digest")
-    return Version.objects.filter(kind=Version.Kind.POLICY, digest__in=in_force).first()
+@lru_cache(maxsize=64)
+def _policy_of(digest: str) -> Policy:
+    """The policy of this digest, checked against it: a text that was changed behind the log's back is no policy."""
+    policy = parse_policy(policy_text(_version_of(digest)))
+    if policy.digest != digest:
+        raise BadInput(
+            f"The text of policy {digest[:12]} is not the one that was approved; restore it from an export of the log."
+        )
+    return policy
+
+
+def _version_of(digest: str) -> Version:
+    version = Version.objects.filter(kind=Version.Kind.POLICY, digest=digest).first()
+    if version is None:
+        raise BadInput("No policy is in force, so nothing can be decided; run `manage.py setup` first.")
+    return version
 
 
 def _lanes(raw: Any) -> Mapping[str, Lane]:

@@ -28,4 +28,4 @@ def roles_of(person: Person) -> frozenset[str]:
     """The roles this person holds now; none while their account is inactive."""
     if not person.user.is_active:
         return frozenset()
-    return frozenset(person.grants.values_list("role", flat=True))
+    return frozenset(grant.role for grant in person.grants.all())

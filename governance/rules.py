@@ -15,7 +15,7 @@ from governance.actors import CLOCK, SETUP, VERIFIER, Actor
 from governance.errors import NotAllowed
 from governance.models import FactorReset, Halt, Hold, Person, Proposal, Review, RoleGrant
 from governance.people import in_setup, person_of
-from governance.policy import Lane, Policy, policy_in_force
+from governance.policy import Lane, Policy, policy_now
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, roles_of
 from governance.transitions import DECIDABLE, Status, may_follow
 
@@ -33,7 +33,7 @@ class Standing:
 
 def standing(proposal: Proposal) -> Standing:
     """The rules that decide about this proposal now. Raises BadInput when no policy is in force."""
-    policy, _ = policy_in_force()
+    policy = policy_now()
     return Standing(policy, policy.lane(proposal.lane), timezone.now())
 
 
@@ -56,7 +56,7 @@ def check_role(by: Actor, roles: Iterable[str]) -> Person:
         raise NotAllowed(f"This needs the role {' or '.join(wanted)}; {person} does not hold it.")
     if held.isdisjoint(counting_roles(person, timezone.now())):
         first = person.grants.filter(role__in=held).earliest("granted_at")
-        counts = first.granted_at + policy_in_force()[0].roles_count_after
+        counts = first.granted_at + policy_now().roles_count_after
         raise NotAllowed(
             f"{person} holds the role {first.role} for too short a time; it counts from {minute(counts)}."
         )
@@ -73,7 +73,7 @@ def counting_roles(person: Person, now: datetime) -> frozenset[str]:
 def _counts(grant: RoleGrant, now: datetime) -> bool:
     if grant.granted_by == SETUP.ref:
         return True
-    return grant.granted_at + policy_in_force()[0].roles_count_after <= now
+    return grant.granted_at + policy_now().roles_count_after <= now
 
 
 def halt_over(scope: str) -> Halt | None:
@@ -94,7 +94,7 @@ def check_not_stopped(scope: str) -> None:
 
 def check_inbox() -> None:
     """Raises NotAllowed while more proposals wait for people than the policy allows: the loop goes at their pace."""
-    most = policy_in_force()[0].most_waiting
+    most = policy_now().most_waiting
     waiting = Proposal.objects.filter(status__in=DECIDABLE).count()
     if waiting > most:
         raise NotAllowed(
@@ -196,11 +196,15 @@ def check_not_involved(proposal: Proposal, person: Person) -> None:
 
 def counted_approvals(proposal: Proposal, rules: Standing) -> list[Review]:
     """The approvals that count now, oldest first: this subject, not used, not expired, role held today."""
-    approvals = proposal.reviews.select_related("person__user").filter(
-        verdict=Review.Verdict.APPROVE,
-        subject_digest=proposal.subject_digest,
-        consumed_at__isnull=True,
-        expires_at__gt=rules.now,
+    approvals = (
+        proposal.reviews.select_related("person__user")
+        .prefetch_related("person__grants")
+        .filter(
+            verdict=Review.Verdict.APPROVE,
+            subject_digest=proposal.subject_digest,
+            consumed_at__isnull=True,
+            expires_at__gt=rules.now,
+        )
     )
     return [
         review
@@ -272,7 +276,7 @@ def check_may_acknowledge(proposal: Proposal, by: Actor) -> Person:
     """Raises NotAllowed unless the proposal waits for its review afterwards and this person may give it."""
     if not proposal.review_due:
         raise NotAllowed("This proposal does not wait for a review afterwards.")
-    person = check_role(by, {policy_in_force()[0].lane("revert").role})
+    person = check_role(by, {policy_now().lane("revert").role})
     check_not_involved(proposal, person)
     if proposal.reviews.filter(person=person).exists():
         raise NotAllowed(f"{person} approved this in the emergency, so somebody else looks at it afterwards.")

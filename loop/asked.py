@@ -23,7 +23,7 @@ from governance.errors import GovernanceError
 from governance.lineage import check_not_held
 from governance.models import Proposal, Release
 from governance.pointers import live_release, release_key
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.rules import check_inbox, check_may_install, check_not_stopped
 from governance.transitions import OPEN
 from loop.campaigns import Wish, draw_up
@@ -49,7 +49,7 @@ def ask(release: Release, seed: int, by: Actor, say: Say) -> Verification:
     against = _checked(release, by)
     task = open_task(release.task)
     rests_on = green_preflight(task)
-    policy, _ = policy_in_force()
+    policy = policy_now()
     budgets = Budgets(generations=0, hidden_queries=policy.gate.hidden_queries)
     contract = draw_up(task, against, Wish(PROFILE, seed, (), budgets))
     terms = contract.as_json()

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from governance.models import Version
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.transitions import Status
 from loop.errors import BudgetSpent
 from loop.models import HiddenQuery, Verification
@@ -53,7 +53,7 @@ def hidden_set_of(evaluator: Version) -> str:
 def hidden_budget(evaluator: Version) -> HiddenBudget:
     """How much of the evaluator's hidden set is used up, under the policy in force."""
     hidden_set = hidden_set_of(evaluator)
-    policy, _ = policy_in_force()
+    policy = policy_now()
     used, lost = answered(hidden_set)
     return HiddenBudget(hidden_set, used, lost, policy.gate.hidden_queries_per_epoch)
 

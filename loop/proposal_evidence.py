@@ -11,7 +11,7 @@ from governance import actions
 from governance.diffs import pack
 from governance.digests import canonical_json
 from governance.models import Release
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from loop.contract import Contract, Spent
 from loop.detectors.exhibit import Finding
 from loop.gate import Comparison, Ruling
@@ -145,7 +145,7 @@ def _attribution(query: HiddenQuery, contract: Contract) -> dict[str, Any]:
 
 
 def _ledger(campaign: Campaign, contract: Contract, query: HiddenQuery) -> dict[str, Any]:
-    policy, _ = policy_in_force()
+    policy = policy_now()
     used, lost = answered(query.hidden_set, query.place)
     return {
         "used": HiddenQuery.objects.filter(campaign=campaign, number__lte=query.number).count(),

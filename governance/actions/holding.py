@@ -11,7 +11,7 @@ from governance.audit.log import Facts, record
 from governance.errors import BadInput
 from governance.lineage import stopped_by_hold_of
 from governance.models import Hold, Proposal, Release, Version
-from governance.policy import policy_facts, policy_in_force
+from governance.policy import policy_facts, policy_now
 from governance.rules import check_may_lift, check_may_revert
 from governance.transitions import Status
 
@@ -23,7 +23,7 @@ def hold(*, digest: str, reason: str, by: Actor) -> Hold:
     Raises BadInput for an unknown digest or one that is held already, NotAllowed unless an operator acts.
     """
     check_may_revert(by)
-    return place_hold(digest, check_reason(reason, policy_in_force()[0].min_reason), by)
+    return place_hold(digest, check_reason(reason, policy_now().min_reason), by)
 
 
 @act("hold.lift", durable=True)
@@ -34,7 +34,7 @@ def lift_hold(*, digest: str, reason: str, by: Actor) -> Hold:
     if held is None:
         raise BadInput(f"{digest[:12]} is not held.")
     person = check_may_lift(held, by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     asked = ask_to_end(held, person, asked="lifted_by", ended="lifted_at")
     note_hold("hold.lift", held, text, by, {"asked": asked, "over": held.lifted_at is not None})
     return held

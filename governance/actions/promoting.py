@@ -17,7 +17,7 @@ from governance.errors import Stale
 from governance.lineage import check_not_held
 from governance.models import AuditEntry, PointerMove, Proposal, Review, Version
 from governance.pointers import kind_of
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.rules import check_may_promote, standing
 from governance.transitions import Status
 
@@ -65,7 +65,7 @@ def _emergency(proposal: Proposal) -> dict[str, Any]:
     """For a broken glass: until when it lasts, on the proposal and for the log; nothing for anything else."""
     if proposal.kind != Proposal.Kind.BREAK_GLASS:
         return {}
-    until = timezone.now() + policy_in_force()[0].break_glass.lasts
+    until = timezone.now() + policy_now().break_glass.lasts
     Proposal.objects.filter(pk=proposal.pk).update(review_due=True, reverts_at=until)
     return {"reverts_at": until.isoformat(timespec="milliseconds")}
 

@@ -28,7 +28,7 @@ from governance.pointers import (
     evaluator_key,
     release_key,
 )
-from governance.policy import Envelope, Policy, policy_in_force
+from governance.policy import Envelope, Policy, policy_now
 from governance.rules import (
     check_is_verifier,
     check_may_propose,
@@ -88,7 +88,7 @@ def open_proposal(*, draft: ProposalDraft, by: Actor) -> Proposal:
     known = Proposal.objects.filter(key=key, target=target, base=base, status__in=OPEN).first()
     if known:
         return known
-    policy, _ = policy_in_force()
+    policy = policy_now()
     lane, why = _lane(draft, base, policy.envelope, None)
     proposal = Proposal.objects.create(
         ref=str(uuid.uuid4()),
@@ -139,7 +139,7 @@ def finish_verification(
     if current_digest(proposal.key) != proposal.base:
         raise SubjectMoved("The live version moved during the verification, which is void.", proposal.pk)
     listed = keep_evidence(proposal, evidence)
-    policy, _ = policy_in_force()
+    policy = policy_now()
     lane, lane_reason = _lane(
         _draft_of(proposal), proposal.base, policy.envelope, _measures(proposal, evidence)
     )
@@ -227,7 +227,7 @@ def withdraw(*, proposal: Proposal, reason: str, by: Actor) -> Proposal:
     """Take a proposal back: its proposer, its campaign's starter or an operator."""
     proposal = locked(proposal)
     check_may_withdraw(proposal, by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     move(proposal, Status.WITHDRAWN, status_reason=text)
     note(by, "proposal.withdrawn", proposal, reason=text)
     return proposal

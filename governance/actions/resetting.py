@@ -15,7 +15,7 @@ from governance.against_log import check_account
 from governance.audit.log import Facts, record
 from governance.factors import kinds_of
 from governance.models import Authenticator, FactorReset, Passkey, Person, RecoveryCode
-from governance.policy import policy_facts, policy_in_force
+from governance.policy import policy_facts, policy_now
 from governance.rules import can, check_may_reset_factors
 
 ASKED_COUNTS: Final = timedelta(hours=24)  # the second owner comes within a day, or the first one asks again
@@ -31,7 +31,7 @@ def reset_factors(*, person: Person, reason: str, by: Actor) -> FactorReset:
     since = timezone.now() - ASKED_COUNTS
     row = person.factor_resets.select_for_update().filter(done_at__isnull=True, asked_at__gt=since).first()
     owner = check_may_reset_factors(person, row, by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     detail: dict[str, Any] = {
         "kinds": list(kinds_of(person)),
         "account_as_logged": can(lambda: check_account(person))[0],

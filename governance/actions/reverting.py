@@ -17,7 +17,7 @@ from governance.errors import BadInput, NotAllowed
 from governance.lineage import check_not_held, live_descendants, newest_without
 from governance.models import Hold, PointerMove, Proposal, Release, Task
 from governance.pointers import current_digest, kind_of, release_key, task_of
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.rules import check_may_revert
 from governance.subjects import current_subject, subject_digest
 from governance.transitions import Status
@@ -37,7 +37,7 @@ def revert(*, key: str, to_digest: str, reason: str, by: Actor) -> Proposal:
         raise NotAllowed(
             "Only a live release can be reverted; an evaluator, a policy or a roster goes back by a proposal."
         )
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     base = current_digest(key)
     if to_digest == base:
         raise BadInput(f"{to_digest[:12]} is live already.")
@@ -60,7 +60,7 @@ def revert_lineage(*, digest: str, reason: str, by: Actor) -> list[Proposal]:
     release, NotAllowed unless an operator acts.
     """
     check_may_revert(by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     keep_held(digest, text, by)
     done = []
     for task, _ in live_descendants(digest):

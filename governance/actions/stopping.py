@@ -10,7 +10,7 @@ from governance.actors import Actor
 from governance.audit.log import Facts, record
 from governance.errors import BadInput
 from governance.models import Halt, Proposal
-from governance.policy import policy_facts, policy_in_force
+from governance.policy import policy_facts, policy_now
 from governance.rules import check_may_resume, check_may_stop, minute
 from governance.transitions import OPEN, Status
 
@@ -24,7 +24,7 @@ def stop(*, scope: str, reason: str, by: Actor) -> Halt:
     for people without a working role.
     """
     check_may_stop(by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     known = Halt.objects.filter(scope=scope, resumed_at__isnull=True).first()
     if known is not None:
         raise BadInput(f"{scope or 'Everything'} was stopped already, on {minute(known.stopped_at)}.")
@@ -50,7 +50,7 @@ def resume(*, scope: str, reason: str, by: Actor) -> Halt:
     if halt is None:
         raise BadInput(f"{scope or 'Everything'} is not stopped.")
     person = check_may_resume(halt, by)
-    text = check_reason(reason, policy_in_force()[0].min_reason)
+    text = check_reason(reason, policy_now().min_reason)
     asked = ask_to_end(halt, person, asked="resumed_by", ended="resumed_at")
     _record("resume", halt, text, by, {"asked": asked, "over": halt.resumed_at is not None})
     return halt

@@ -8,7 +8,7 @@ from governance.actions.base import act, lapse
 from governance.actions.promoting import promote
 from governance.actors import CLOCK, Actor
 from governance.models import Proposal
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.rules import Standing, check_is_clock, counted_approvals, standing
 from governance.subjects import current_subject, what_moved
 from governance.transitions import DECIDABLE, Status
@@ -38,7 +38,7 @@ def promote_due(*, by: Actor = CLOCK) -> list[Proposal]:
     check_is_clock(by)
     promoted = []
     for proposal in Proposal.objects.filter(status=Status.APPROVED).order_by("pk"):
-        policy, _ = policy_in_force()
+        policy = policy_now()
         proposal.refresh_from_db()
         if proposal.status == Status.APPROVED and policy.lane(proposal.lane).approvals == 0:
             reason = f"Policy {policy.name} {policy.version} asks for no approval."

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from django.db import connection
-from django.db.models import F
 
 from governance.actors import Actor
 from governance.audit import rows
@@ -121,16 +120,19 @@ def _check_widths(by: Actor, action: str, subject: tuple[str, str], facts: Facts
 
 def lock_head() -> int:
     """Lock the log until the transaction ends; the number that the next entry gets. Needs a transaction."""
-    AuditHead.objects.bulk_create([AuditHead(pk=1, size=0)], ignore_conflicts=True)
-    return AuditHead.objects.select_for_update().get(pk=1).size
+    rows = AuditHead.objects.select_for_update().filter(pk=1)
+    head = rows.first()
+    if head is None:
+        AuditHead.objects.bulk_create([AuditHead(pk=1, size=0)], ignore_conflicts=True)
+        head = rows.get()
+    return head.size
 
 
 def _next_seq() -> int:
     """Lock the head until the transaction ends and take the next number (from 0)."""
-    if not AuditHead.objects.filter(pk=1).update(size=F("size") + 1):
-        AuditHead.objects.bulk_create([AuditHead(pk=1, size=0)], ignore_conflicts=True)
-        AuditHead.objects.filter(pk=1).update(size=F("size") + 1)
-    return AuditHead.objects.values_list("size", flat=True).get(pk=1) - 1
+    seq = lock_head()
+    AuditHead.objects.filter(pk=1).update(size=seq + 1)
+    return seq
 
 
 def _canonical(entry: dict[str, Any]) -> bytes:

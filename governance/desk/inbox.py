@@ -17,7 +17,7 @@ from governance.desk.evidence import epoch_of, read_json, score_delta
 from governance.desk.turns import Turn, turn_of
 from governance.errors import BadInput
 from governance.models import Evidence, Proposal
-from governance.policy import Policy, policy_in_force
+from governance.policy import Policy, policy_now
 from governance.transitions import OPEN
 
 LISTED = 100
@@ -43,7 +43,7 @@ class InboxRow:
 def inbox(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Proposals that wait for the visitor first, then other open ones, then what was decided lately."""
     try:
-        policy, _ = policy_in_force()
+        policy = policy_now()
     except BadInput as missing:
         return render(request, "desk/inbox.html", {"here": "inbox", "no_policy": str(missing)})
     due = Proposal.objects.filter(

@@ -17,7 +17,7 @@ from governance.desk.acts import Refusal, check_step_up, posted_reason, refusal_
 from governance.desk.base import Visitor, desk_page
 from governance.errors import BadInput, GovernanceError
 from governance.models import FactorReset, Person
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.roles import MEANING, OWNER, ROLES
 from governance.roster import RoleChange
 from governance.submitting import submit_roles
@@ -35,7 +35,7 @@ def people_page(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 def propose_roles(request: HttpRequest, visitor: Visitor) -> HttpResponse:
     """Propose to give or take one role: two evaluator owners decide, after the cooling-off time it is in force."""
     try:
-        reason = check_reason(posted_reason(request), policy_in_force()[0].min_reason)
+        reason = check_reason(posted_reason(request), policy_now().min_reason)
         check_step_up(request, visitor, ("person", request.POST.get("person", "")[:64]))
         change = _change(request)
         proposal = submit_roles(changes=[change], summary=reason, by=visitor.actor)
@@ -83,7 +83,7 @@ def _change(request: HttpRequest) -> RoleChange:
 
 def _page(request: HttpRequest, visitor: Visitor, refusal: Refusal | None) -> HttpResponse:
     people = Person.objects.select_related("user").prefetch_related("grants").order_by("user__username")
-    after, now = policy_in_force()[0].roles_count_after, timezone.now()
+    after, now = policy_now().roles_count_after, timezone.now()
     rows = [_row(person, rules.counting_roles(person, now)) for person in people]
     allowed, why_not = rules.can(lambda: rules.check_may_propose_roles(visitor.actor))
     open_resets = FactorReset.objects.filter(done_at__isnull=True, asked_at__gt=now - ASKED_COUNTS)

@@ -18,7 +18,7 @@ from governance.errors import GovernanceError, Stale
 from governance.lineage import derived_from
 from governance.models import Hold, Pointer, PointerMove, Proposal, Release, Task, Version
 from governance.pointers import POLICY_KEY, current_digest, evaluator_key, release_key
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.transitions import OPEN
 
 RELEASES_SHOWN = 500
@@ -120,7 +120,7 @@ def _emergencies(request: HttpRequest, visitor: Visitor, task: Task) -> dict[str
     origin = request.GET.get("from", "")[:64]
     held = Hold.objects.filter(lifted_at__isnull=True).values_list("digest", flat=True)
     return {
-        "glass": policy_in_force()[0].break_glass,
+        "glass": policy_now().break_glass,
         "may_break": may_break,
         "why_not_break": why_not_break,
         "origin": origin,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from governance.actions import policy_manifest
 from governance.errors import BadInput
 from governance.models import Pointer, Version
-from governance.policy import bundled_text, parse_policy, policy_in_force
+from governance.policy import bundled_text, parse_policy, policy_in_force, policy_now
 from tests.governance.cast import World
 
 STRICT = bundled_text()
@@ -107,6 +108,21 @@ def test_a_policy_row_without_its_text_decides_nothing(world: World) -> None:
     Pointer.objects.filter(key="policy").update(digest="0" * 64)
     with pytest.raises(BadInput, match="carries no TOML text"):
         policy_in_force()
+
+
+def test_a_policy_whose_text_was_changed_under_its_digest_decides_nothing(world: World) -> None:
+    changed = STRICT.replace("expire_hours = 72", "expire_hours = 7200")
+    digest = "1" * 64
+    Version.objects.create(kind="policy", digest=digest, manifest={"toml": changed}, created_by="x")
+    Pointer.objects.filter(key="policy").update(digest=digest)
+    with pytest.raises(BadInput, match="is not the one that was approved"):
+        policy_now()
+
+
+def test_a_policy_is_read_once(world: World, django_assert_num_queries: Any) -> None:
+    first = policy_now()
+    with django_assert_num_queries(1):
+        assert policy_now() is first
 
 
 def test_a_policy_from_before_the_later_lanes_is_read_with_their_floors() -> None:

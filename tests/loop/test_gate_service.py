@@ -21,7 +21,7 @@ from governance.desk.needs import needs_of
 from governance.digests import json_digest, sha256_hex
 from governance.models import AuditEntry, Pointer, Task, Version
 from governance.pointers import evaluator_in_force
-from governance.policy import bundled_text, parse_policy, policy_in_force
+from governance.policy import bundled_text, parse_policy, policy_now
 from governance.rules import standing
 from loop import advance, campaigns
 from loop.campaigns import Wish, promise, start
@@ -66,7 +66,7 @@ def allow(queries: int) -> None:
     digest = sha256_hex(text.encode())
     register_version(kind="policy", digest=digest, task=None, manifest=policy_manifest(text), by=SETUP)
     Pointer.objects.filter(key="policy").update(digest=digest)
-    assert policy_in_force()[0].gate.hidden_queries_per_epoch == queries
+    assert policy_now().gate.hidden_queries_per_epoch == queries
 
 
 NOISY = (

@@ -9,7 +9,7 @@ from deploy.cli import PawlCommand
 from governance.actions import break_glass
 from governance.desk.finding import release_by_digest, task_by_slug
 from governance.desk.signin import sign_in
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 
 
 class Command(PawlCommand):
@@ -37,7 +37,7 @@ class Command(PawlCommand):
         """Propose it."""
         release = release_by_digest(task_by_slug(options["task"]), options["release"])
         proposal = break_glass(release=release, reason=options["reason"], by=sign_in(options["username"]))
-        lane = policy_in_force()[0].lane(proposal.lane)
+        lane = policy_now().lane(proposal.lane)
         self.emit(
             {"ref": proposal.ref, "status": proposal.status, "lane": proposal.lane},
             f"Proposal {proposal.ref[:8]} waits for {lane.approvals} other {lane.role}s, then for its promotion.",

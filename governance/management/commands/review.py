@@ -11,7 +11,7 @@ from governance.desk.finding import proposal_by_ref
 from governance.desk.signin import sign_in
 from governance.errors import BadInput
 from governance.models import Proposal, Review
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.transitions import DECIDABLE
 
 
@@ -82,7 +82,7 @@ class Command(PawlCommand):
         self.emit(rows, "\n".join(lines) or "Nothing waits for a review.")
 
     def _show(self, proposal: Proposal) -> None:
-        policy, _ = policy_in_force()
+        policy = policy_now()
         lane = policy.lane(proposal.lane)
         data = _row(proposal) | {
             "lane_reason": proposal.lane_reason,

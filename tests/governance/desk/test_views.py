@@ -20,7 +20,7 @@ from governance.actors import LOOP
 from governance.desk.base import Visitor
 from governance.desk.turns import turn_of
 from governance.models import AuditEntry, Person, Proposal
-from governance.policy import policy_in_force
+from governance.policy import policy_now
 from governance.roles import roles_of
 from tests.desk_scene import Scene, make_scene
 from tests.governance.cast import FAIRER, PASSWORD, REASON, World, make_release, say, unreadable
@@ -97,7 +97,7 @@ def test_an_approved_proposal_waits_for_an_operator(scene: Scene, log_in: LogIn)
 
 def test_the_inbox_and_the_rules_agree_for_everybody(scene: Scene) -> None:
     say(scene.world, "rita", scene.waiting)
-    policy, _ = policy_in_force()
+    policy = policy_now()
     turns = set()
     for proposal in Proposal.objects.all():
         for person in Person.objects.all():

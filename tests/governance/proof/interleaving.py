@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -98,6 +99,8 @@ def main(first: int, count: int) -> None:
 
     prepare()
     stage, keys = make_stage(), Path(os.environ["PAWL_HOME"]) / "keys"
+    gc.freeze()
+    gc.set_threshold(100_000)
     for seed in range(first, first + count):
         try:
             print(json.dumps(interleave(stage, keys, seed)), flush=True)

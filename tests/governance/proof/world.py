@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
+
+from django.db import connection
 
 from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import Replay
+from governance.audit.rows import Governed
 from governance.errors import BadInput
 from governance.models import (
-    AuditEntry,
-    AuditHead,
     Evidence,
     Halt,
     Hold,
@@ -53,35 +56,71 @@ def picture(oracle: Oracle) -> dict[str, Any]:
     }
 
 
-def seen(oracle: Oracle) -> dict[str, Any]:
-    """The same of the live tables. A lane counts once its proposal is ready."""
-    laned = {ask.ref for ask in oracle.asks.values() if ask.lane}
-    proposals = Proposal.objects.values_list("ref", "status", "review_due", "reverts_at", "lane")
+def _proposals() -> dict[str, Any]:
+    rows = Proposal.objects.values_list("ref", "status", "review_due", "reverts_at", "lane")
+    return {ref: told for ref, *told in rows}
+
+
+def _reviews() -> list[Any]:
+    rows = Review.objects.values_list("proposal__ref", "person__ref", "verdict", "expires_at", "consumed_at")
+    return sorted(
+        (ref, person, verdict, expires, used is not None) for ref, person, verdict, expires, used in rows
+    )
+
+
+def _roles() -> dict[Any, Any]:
     grants = RoleGrant.objects.values_list("person__ref", "role", "granted_by", "granted_at")
-    return {
-        "pointers": {
-            key: (digest, at)
-            for key, digest, at in Pointer.objects.values_list("key", "digest", "generation")
-        },
-        "proposals": {
-            ref: (status, due, reverts, *([lane] if ref in laned else []))
-            for ref, status, due, reverts, lane in proposals
-        },
-        "reviews": sorted(
-            (ref, person, verdict, expires, used is not None)
-            for ref, person, verdict, expires, used in Review.objects.values_list(
-                "proposal__ref", "person__ref", "verdict", "expires_at", "consumed_at"
-            )
-        ),
-        "roles": {(ref, role): None if by == "setup" else at for ref, role, by, at in grants},
-        "halts": dict(Halt.objects.filter(resumed_at=None).values_list("scope", "resumed_by")),
-        "holds": {
+    return {(ref, role): None if by == "setup" else at for ref, role, by, at in grants}
+
+
+READ: dict[str, tuple[type[Governed], Callable[[], Any]]] = {
+    "pointers": (
+        Pointer,
+        lambda: {key: (to, at) for key, to, at in Pointer.objects.values_list("key", "digest", "generation")},
+    ),
+    "proposals": (Proposal, _proposals),
+    "reviews": (Review, _reviews),
+    "roles": (RoleGrant, _roles),
+    "halts": (Halt, lambda: dict(Halt.objects.filter(resumed_at=None).values_list("scope", "resumed_by"))),
+    "holds": (
+        Hold,
+        lambda: {
             digest: (automatic, asked)
             for digest, automatic, asked in Hold.objects.filter(lifted_at=None).values_list(
                 "digest", "automatic", "lifted_by"
             )
         },
-    }
+    ),
+}
+
+
+class Tables:
+    """The live tables, in the oracle's words; a table whose rows are as they were is not read again."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self._rows: dict[str, list[Any]] = {}
+        self._told: dict[str, Any] = {}
+
+    def seen(self, oracle: Oracle) -> dict[str, Any]:
+        """What the tables say now. A lane counts once its proposal is ready."""
+        for part, (model, read) in READ.items():
+            rows = raw(f"SELECT * FROM {model._meta.db_table} ORDER BY id")
+            if self._rows.get(part) != rows:
+                self._rows[part], self._told[part] = rows, read()
+        laned = {ask.ref for ask in oracle.asks.values() if ask.lane}
+        proposals = {
+            ref: (status, due, reverts, *([lane] if ref in laned else []))
+            for ref, (status, due, reverts, lane) in self._told["proposals"].items()
+        }
+        return {**self._told, "proposals": proposals}
+
+
+def raw(statement: str, *values: int) -> list[Any]:
+    """The rows of a query, as the database's own driver gives them."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
 
 
 class Watch:
@@ -90,6 +129,7 @@ class Watch:
     def __init__(self) -> None:
         """Begin after what the log holds now."""
         self.replay = Replay(bytes_of)
+        self.live = Tables()
         self.size = 0
         self.tables: dict[str, Any] = {}
         self.counts = self._count()
@@ -97,12 +137,12 @@ class Watch:
 
     def begin(self, oracle: Oracle) -> None:
         """Before the first act, service and oracle agree."""
-        self.tables = seen(oracle)
+        self.tables = self.live.seen(oracle)
         self.check(oracle, "", "", None)
 
     def check(self, oracle: Oracle, action: str, ref: str, error: Exception | None) -> None:
         """Hold everything against the oracle. `action` and `ref` of an act that was refused with `error`."""
-        tables = seen(oracle)
+        tables = self.live.seen(oracle)
         for part, meant in picture(oracle).items():
             expect(part, tables[part], meant)
         before, self.counts = self.counts, self._count()
@@ -121,13 +161,13 @@ class Watch:
         self.tables = tables
 
     def _new_entries(self) -> list[dict[str, Any]]:
-        rows = list(AuditEntry.objects.filter(seq__gte=self.size).order_by("seq"))
+        rows = raw("SELECT seq, body FROM governance_auditentry WHERE seq >= %s ORDER BY seq", self.size)
         expect(
-            "the numbers of the log", [row.seq for row in rows], list(range(self.size, self.size + len(rows)))
+            "the numbers of the log", [seq for seq, _ in rows], list(range(self.size, self.size + len(rows)))
         )
         self.size += len(rows)
-        expect("the log's head", AuditHead.objects.values_list("size", flat=True).get(pk=1), self.size)
-        entries = [row.entry() for row in rows]
+        expect("the log's head", raw("SELECT size FROM governance_audithead"), [(self.size,)])
+        entries = [json.loads(body) for _, body in rows]
         for entry in entries:
             self.replay.feed(entry)
         return entries
@@ -139,7 +179,9 @@ class Watch:
 
     @staticmethod
     def _count() -> list[int]:
-        return [model.objects.count() for model in COUNTED]
+        return [
+            count for model in COUNTED for (count,) in raw(f"SELECT count(*) FROM {model._meta.db_table}")
+        ]
 
 
 def _check_refusal(entries: list[dict[str, Any]], action: str, ref: str, error: Exception) -> None:
