@@ -74,17 +74,24 @@ def submit_roles(*, changes: Sequence[RoleChange], summary: str, by: Actor) -> P
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorChange:
-    """A changed evaluator: its manifest (what the digest is of) and the code before and after.
+    """A changed evaluator: the code before and after, and how the live release scores under both.
 
-    `rescored` is the evidence of that name: the live release's outputs on a public split, scored by both.
-    {"release", "split", "metric", "n", "items_changed", "old": {"evaluator", "score", "reason"}, "new": the same};
-    a score is None where an evaluator gave none, with the reason.
+    `rescored` is on a public split, `rescored_hidden` on the hidden data (None: it was not opened), each the evidence
+    of that name: {"release", "split", "metric", "n", "items_changed", "old": {"evaluator", "score", "reason"}, "new":
+    the same}. A score is None where an evaluator gave none, with the reason; `release` is None where none is live.
     """
 
-    manifest: Mapping[str, Any]
     old: diffs.Tree
     new: diffs.Tree
     rescored: Mapping[str, Any]
+    rescored_hidden: Mapping[str, Any] | None
+
+    def failure(self) -> str:
+        """Why the new evaluator cannot be judged by the live release, or an empty string."""
+        for found, where in ((self.rescored, ""), (self.rescored_hidden, " hidden")):
+            if found and found["release"] and found["new"]["score"] is None:
+                return f"The new evaluator gives the live release no{where} score: {found['new']['reason']}"
+        return ""
 
 
 def check_evaluator(code: diffs.Tree) -> None:
@@ -97,33 +104,48 @@ def check_evaluator(code: diffs.Tree) -> None:
         )
 
 
-def submit_evaluator(*, task: Task, change: EvaluatorChange, summary: str, by: Actor) -> Proposal:
-    """Propose an evaluator in place of the one in force; it fails at once where it cannot score the live release.
+def begin_evaluator(
+    *, task: Task, manifest: Mapping[str, Any], code: diffs.Tree, summary: str, by: Actor
+) -> Proposal:
+    """Propose an evaluator (known by its manifest) in place of the one in force; it waits for the verifier.
 
-    Raises BadInput when the code has no evaluate.py or is larger than MAX_EVALUATOR_BYTES.
+    One that got further already is returned as it is. Raises BadInput as check_evaluator does.
     """
-    check_evaluator(change.new)
+    check_evaluator(code)
     version = register_version(
         kind=Version.Kind.EVALUATOR,
-        digest=json_digest(change.manifest),
+        digest=json_digest(manifest),
         task=task,
         parent=evaluator_in_force(task),
-        manifest=change.manifest,
+        manifest=manifest,
         by=by,
     )
     draft = ProposalDraft("evaluator", task, None, version, f"New evaluator for {task.slug}", summary)
-    new = change.rescored["new"]
-    scored = new["score"] is not None
+    return _begin(draft, by)
+
+
+def finish_evaluator(*, proposal: Proposal, change: EvaluatorChange) -> Proposal:
+    """Hand a changed evaluator over to people; it fails where it cannot score the live release."""
+    failure = change.failure()
     found = _Found(
-        "The evaluator has its evaluate.py and scores the live release."
-        if scored
-        else f"The new evaluator gives the live release no score: {new['reason']}",
+        failure or "The evaluator has its evaluate.py and scores the live release.",
         diffs.pack(change.old, change.new),
-        ["The live release was not scored on the hidden set under the new evaluator."],
-        passed=scored,
+        [_untested(change)],
+        passed=not failure,
         rescored=change.rescored,
+        rescored_hidden=change.rescored_hidden,
     )
-    return _submit(draft, by, found)
+    return _finish(proposal, found)
+
+
+def _untested(change: EvaluatorChange) -> str:
+    if not change.rescored["release"]:
+        return "Nothing is live, so no release was scored under the new evaluator."
+    if change.rescored_hidden is None:
+        return "The live release was not scored on the hidden set under the new evaluator."
+    return (
+        "No release but the live one was scored under the new evaluator, and that one ran once on each split."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +157,15 @@ class _Found:
     not_tested: list[str]
     passed: bool = True
     rescored: Mapping[str, Any] | None = None
+    rescored_hidden: Mapping[str, Any] | None = None
 
     def evidence(self) -> list[EvidenceItem]:
-        bodies = {"diff": self.diff, "not_tested": self.not_tested, "rescored": self.rescored}
+        bodies = {
+            "diff": self.diff,
+            "not_tested": self.not_tested,
+            "rescored": self.rescored,
+            "rescored_hidden": self.rescored_hidden,
+        }
         return [
             EvidenceItem(name, JSON, json.dumps(body).encode())
             for name, body in bodies.items()
@@ -147,9 +175,17 @@ class _Found:
 
 def _submit(draft: ProposalDraft, by: Actor, found: _Found) -> Proposal:
     """Open, verify and hand over; a proposal that got so far already is returned as it is."""
+    return _finish(_begin(draft, by), found)
+
+
+def _begin(draft: ProposalDraft, by: Actor) -> Proposal:
     proposal = open_proposal(draft=draft, by=by)
     if proposal.status == Status.DRAFT:
         proposal = begin_verification(proposal=proposal, by=VERIFIER)
+    return proposal
+
+
+def _finish(proposal: Proposal, found: _Found) -> Proposal:
     if proposal.status != Status.VERIFYING:
         return proposal
     return finish_verification(

@@ -14,11 +14,11 @@ from governance import actions
 from governance.assurance.verify import verify_is_due, verify_live
 from governance.assurance.witnesses import witness_latest
 from governance.audit import checkpoints
-from loop import outages, training_work, verification
+from loop import outages, rescoring_hidden, training_work, verification
 from loop.advance import advance_once
 from loop.leases import free_rows
 from loop.live import follow_live
-from loop.models import Campaign, TrainingJob, Verification
+from loop.models import Campaign, EvaluatorCheck, TrainingJob, Verification
 from loop.preflight_hidden import hidden_half
 
 LOOP, VERIFY, TRAIN = "loop", "verify", "train"
@@ -37,6 +37,11 @@ def verify(pk: int) -> None:
     """Carry out one verification, then let its campaign go on."""
     if verification.verify(pk):
         put(LOOP, "advance", Verification.objects.get(pk=pk).query.campaign.ref)
+
+
+def check_evaluator(pk: int) -> None:
+    """Score the live release on the hidden data under a proposed evaluator."""
+    rescoring_hidden.check(pk)
 
 
 def train(pk: int) -> None:
@@ -113,5 +118,6 @@ def due() -> list[tuple[str, str, str | int]]:
     return [
         *((LOOP, "advance", row.ref) for row in free_rows(Campaign).filter(status=running)),
         *((VERIFY, "verify", row.pk) for row in free_rows(Verification).filter(outages.due(timezone.now()))),
+        *((VERIFY, "check_evaluator", row.pk) for row in free_rows(EvaluatorCheck).filter(done=False)),
         *((TRAIN, "train", row.pk) for row in free_rows(TrainingJob).filter(status__in=open_job)),
     ]

@@ -353,3 +353,26 @@ class Verification(models.Model):
     def task_slug(self) -> str:
         """The task that the stop switch knows it by."""
         return self.query.campaign.task.slug
+
+
+class EvaluatorCheck(models.Model):
+    """The verifier's work on one proposal for an evaluator: the live release on the hidden data under both.
+
+    `rescored` is what was found on public-val when it was proposed.
+    """
+
+    proposal = models.OneToOneField(Proposal, on_delete=models.PROTECT, related_name="evaluator_check")
+    rescored = models.JSONField()
+    done = models.BooleanField(default=False)
+    fence = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    holder = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"hidden check of {self.proposal}"
+
+    @property
+    def task_slug(self) -> str:
+        """The task that the stop switch knows it by."""
+        return self.proposal.task.slug if self.proposal.task else ""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from governance.digests import json_digest
-from governance.pointers import live_release
+from governance.models import Release
+from governance.pointers import current_digest, live_release, release_key
 from loop.errors import EvaluatorError, OutputRejected, SandboxError, TaskError
 from loop.installation import ARTIFACTS, LABELS, store
 from loop.installed import InstalledTask, gateway_limits, harness_folder, runtime_by, upstream_of
-from loop.rollout import RolloutRequest, run_rollout
+from loop.rollout import RolloutReport, RolloutRequest, run_rollout
 from loop.rollouts import PUBLIC_VAL
 from loop.sandbox import get_backend
 from loop.scoring import Evaluation, score_outputs
 from loop.scratch import scratch
-from loop.types import Outcome, Score
+from loop.types import Outcome
 
 SEED = 1
+NOTHING_LIVE = "Nothing is live for this task, so there is nothing to score."
 
 
 def rescore(task: InstalledTask, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,20 +36,12 @@ def rescore(task: InstalledTask, manifest: Mapping[str, Any]) -> dict[str, Any]:
         labels_dir=store(LABELS).path(manifest["labels"]) / PUBLIC_VAL,
         runtime=runtime_by(manifest["runtime"]),
     )
-    release = live_release(task.row)
-    with scratch("rescore") as workdir, harness_folder(release) as harness:
-        report = run_rollout(
-            RolloutRequest(
-                task=task.spec,
-                harness=harness,
-                inputs=task.inputs(PUBLIC_VAL),
-                upstream=upstream_of(release),
-                gateway_limits=gateway_limits(task),
-                seed=SEED,
-                workdir=workdir,
-                runtime=runtime_by(release.binding["runtime"]),
-            )
-        )
+    digests = (task.evaluator.digest, json_digest(dict(manifest)))
+    release = live_or_none(task)
+    if release is None:
+        return told(task, None, PUBLIC_VAL, [Side(digest, None, NOTHING_LIVE) for digest in digests])
+    with scratch("rescore") as workdir:
+        report = run_live(task, release, task.inputs(PUBLIC_VAL), workdir)
         if report.outcome is Outcome.SANDBOX_ERROR:
             raise SandboxError(report.reason)
         if report.outcome is not Outcome.OK:
@@ -55,31 +49,70 @@ def rescore(task: InstalledTask, manifest: Mapping[str, Any]) -> dict[str, Any]:
                 f"The live release of {task.row.slug} gives no outputs on {PUBLIC_VAL} ({report.reason}), so the new "
                 "evaluator cannot be judged by it; revert to a release that runs."
             )
-        scores = [_score(evaluation, workdir / "outputs") for evaluation in (old, new)]
-    items = [score.items if score else None for score, _ in scores]
+        sides = [
+            _side(digest, evaluation, workdir / "outputs")
+            for digest, evaluation in zip(digests, (old, new), strict=True)
+        ]
+    return {**told(task, release, PUBLIC_VAL, sides), "n": len(old.expected_ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one evaluator says of the live release: a score, or None and why.
+
+    `items` are the scores of the items that count, where the other side has the same items.
+    """
+
+    evaluator: str
+    score: float | None
+    reason: str
+    items: Mapping[str, float] | None = None
+
+
+def live_or_none(task: InstalledTask) -> Release | None:
+    """The live release; None where nothing was installed yet."""
+    return live_release(task.row) if current_digest(release_key(task.row)) else None
+
+
+def run_live(task: InstalledTask, release: Release, inputs: Path, workdir: Path) -> RolloutReport:
+    """One run of a release on these inputs, unscored; its outputs stay in `workdir`/outputs."""
+    with harness_folder(release) as harness:
+        return run_rollout(
+            RolloutRequest(
+                task=task.spec,
+                harness=harness,
+                inputs=inputs,
+                upstream=upstream_of(release),
+                gateway_limits=gateway_limits(task),
+                seed=SEED,
+                workdir=workdir,
+                runtime=runtime_by(release.binding["runtime"]),
+            )
+        )
+
+
+def told(task: InstalledTask, release: Release | None, split: str, sides: Sequence[Side]) -> dict[str, Any]:
+    """The evidence about the two sides, in aggregates."""
+    items = [side.items for side in sides]
     changed = None if items[0] is None or items[1] is None else _changed(items[0], items[1])
-    digests = (task.evaluator.digest, json_digest(dict(manifest)))
-    sides = [
-        {"evaluator": digest, "score": score.value if score else None, "reason": reason}
-        for digest, (score, reason) in zip(digests, scores, strict=True)
-    ]
+    old, new = ({"evaluator": side.evaluator, "score": side.score, "reason": side.reason} for side in sides)
     return {
-        "release": release.digest,
-        "split": PUBLIC_VAL,
+        "release": release.digest if release else None,
+        "split": split,
         "metric": task.spec.metric.name,
-        "n": len(old.expected_ids),
+        "n": None,
         "items_changed": changed,
-        "old": sides[0],
-        "new": sides[1],
+        "old": old,
+        "new": new,
     }
 
 
-def _score(evaluation: Evaluation, outputs: Path) -> tuple[Score | None, str]:
-    """The score of these outputs, or None and why the evaluator gave none."""
+def _side(digest: str, evaluation: Evaluation, outputs: Path) -> Side:
     try:
-        return score_outputs(get_backend(), evaluation, outputs), ""
+        score = score_outputs(get_backend(), evaluation, outputs)
     except (EvaluatorError, OutputRejected) as error:
-        return None, str(error)
+        return Side(digest, None, str(error))
+    return Side(digest, score.value, "", score.items)
 
 
 def _changed(old: Mapping[str, float], new: Mapping[str, float]) -> int:

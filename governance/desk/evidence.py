@@ -15,6 +15,7 @@ from governance.models import Evidence
 
 _ORDER = (
     "rescored",
+    "rescored_hidden",
     "comparison",
     "public",
     "attribution",
@@ -30,6 +31,7 @@ _ORDER = (
 _TITLES = {
     "comparison": "Hidden test against the live release",
     "rescored": "The live release under both evaluators",
+    "rescored_hidden": "The live release under both evaluators, hidden",
     "public": "Public validation",
     "attribution": "What each lever adds",
     "ledger": "Hidden-query ledger",
@@ -297,6 +299,7 @@ _BUILDERS = {
     "comparison": _comparison,
     "public": _public,
     "rescored": _rescored,
+    "rescored_hidden": _rescored,
     "attribution": _attribution,
     "ledger": _ledger,
     "decision": _decision,

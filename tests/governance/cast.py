@@ -33,7 +33,7 @@ from governance.models import Person, Proposal, Release, Review, Task, Version
 from governance.pointers import evaluator_key, release_key
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, VIEWER
 from governance.roster import RoleChange
-from governance.submitting import submit_roles
+from governance.submitting import EvaluatorChange, begin_evaluator, finish_evaluator, submit_roles
 
 PASSWORD = "a long pass phrase for tests"
 REASON = "Because the evidence shows it."
@@ -53,6 +53,8 @@ RESCORED: dict[str, Any] = {
     "old": {"evaluator": "b" * 64, "score": 0.75, "reason": ""},
     "new": {"evaluator": "c" * 64, "score": 0.5, "reason": ""},
 }
+
+RESCORED_HIDDEN: dict[str, Any] = {**RESCORED, "split": "hidden", "same_items": True}
 
 Tree = dict[str, tuple[str, bytes]]
 
@@ -179,6 +181,16 @@ def ready(world: World, tree: Tree = BETTER, adapter: Version | None = None, old
     )
 
 
+def submit_evaluator(
+    task: Task, code: Tree, by: Actor, manifest: Mapping[str, Any] | None = None
+) -> Proposal:
+    """A proposal for this evaluator in place of EVALUATOR, with the live release scored by both."""
+    given = evaluator_manifest(code) if manifest is None else manifest
+    proposal = begin_evaluator(task=task, manifest=given, code=code, summary="Fairer.", by=by)
+    change = EvaluatorChange(EVALUATOR, code, RESCORED, RESCORED_HIDDEN)
+    return finish_evaluator(proposal=proposal, change=change)
+
+
 def unreadable(world: World, code: Tree, body: bytes) -> Proposal:
     """A proposal for another evaluator whose evidence `diff` is this."""
     manifest = evaluator_manifest(code)
@@ -190,6 +202,7 @@ def unreadable(world: World, code: Tree, body: bytes) -> Proposal:
     items = [
         EvidenceItem("diff", "application/json", body),
         EvidenceItem("rescored", "application/json", json.dumps(RESCORED).encode()),
+        EvidenceItem("rescored_hidden", "application/json", json.dumps(RESCORED_HIDDEN).encode()),
     ]
     return finish_verification(proposal=proposal, passed=True, reason="", evidence=items, by=VERIFIER)
 

@@ -150,7 +150,7 @@ def test_everything_made_from_a_held_version_can_be_taken_back_but_not_to_what_p
 
 
 def test_a_held_policy_is_neither_proposed_nor_decided(world: World) -> None:
-    text = bundled_text().replace('version = "3"', 'version = "4"')
+    text = bundled_text().replace('version = "4"', 'version = "5"')
     proposal = submit_policy(text=text, summary="Later.", by=world.cast.act("olga"))
     hold(digest=proposal.target, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()

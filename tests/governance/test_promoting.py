@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from django.db import DatabaseError
+from django.template.loader import render_to_string
 
 from governance.actions import (
     EvidenceItem,
@@ -28,7 +30,7 @@ from governance.pointers import live_release
 from governance.policy import bundled_text
 from governance.roles import OPERATOR, REVIEWER
 from governance.rules import can_promote
-from governance.submitting import EvaluatorChange, submit_evaluator, submit_policy
+from governance.submitting import EvaluatorChange, begin_evaluator, finish_evaluator, submit_policy
 from tests.governance.cast import (
     BETTER,
     BOLDER,
@@ -46,9 +48,10 @@ from tests.governance.cast import (
     promoted,
     ready,
     say,
+    submit_evaluator,
 )
 
-NEW_POLICY = bundled_text().replace('version = "3"', 'version = "4"')
+NEW_POLICY = bundled_text().replace('version = "4"', 'version = "5"')
 
 
 def test_promoting_moves_the_live_release_and_keeps_its_history(world: World) -> None:
@@ -258,7 +261,7 @@ def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(wor
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     open_release.refresh_from_db()
-    assert open_release.status_reason == "The policy in force moved: Policy strict 4."
+    assert open_release.status_reason == "The policy in force moved: Policy strict 5."
 
 
 def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> None:
@@ -311,8 +314,7 @@ def test_evidence_cannot_be_changed_after_the_fact_even_in_the_database(world: W
 
 
 def _submitted_evaluator(world: World, by: str = "starter") -> Proposal:
-    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER, RESCORED)
-    return submit_evaluator(task=world.task, change=change, summary="", by=world.cast.act(by))
+    return submit_evaluator(world.task, FAIRER, world.cast.act(by))
 
 
 def test_an_evaluator_is_code_of_modest_size_with_its_entry_point(world: World) -> None:
@@ -321,22 +323,35 @@ def test_an_evaluator_is_code_of_modest_size_with_its_entry_point(world: World) 
         ({"evaluate.py": ("file", b"#" * 1_000_001)}, "larger than 1,000,000"),
     ):
         with pytest.raises(BadInput, match=words):
-            submit_evaluator(
-                task=world.task,
-                change=EvaluatorChange(evaluator_manifest(code), EVALUATOR, code, RESCORED),
-                summary="",
-                by=world.cast.act("olga"),
-            )
+            submit_evaluator(world.task, code, world.cast.act("olga"))
 
 
 def test_an_evaluator_that_gives_the_live_release_no_score_fails_with_the_reason(world: World) -> None:
     silent = {**RESCORED, "new": {"evaluator": "c" * 64, "score": None, "reason": "It raised KeyError."}}
-    change = EvaluatorChange(evaluator_manifest(FAIRER), EVALUATOR, FAIRER, silent)
-    proposal = submit_evaluator(task=world.task, change=change, summary="", by=world.cast.act("olga"))
-    assert (proposal.status, proposal.status_reason) == (
-        "failed",
-        "The new evaluator gives the live release no score: It raised KeyError.",
-    )
+    for number, (public, hidden, where) in enumerate(((silent, None, ""), (RESCORED, silent, " hidden"))):
+        code = {**FAIRER, "number.txt": ("file", str(number).encode())}
+        by, manifest = world.cast.act("olga"), evaluator_manifest(code)
+        proposal = begin_evaluator(task=world.task, manifest=manifest, code=code, summary="", by=by)
+        proposal = finish_evaluator(
+            proposal=proposal, change=EvaluatorChange(EVALUATOR, code, public, hidden)
+        )
+        assert (proposal.status, proposal.status_reason) == (
+            "failed",
+            f"The new evaluator gives the live release no{where} score: It raised KeyError.",
+        )
+
+
+def test_without_a_live_release_an_evaluator_says_that_nothing_was_scored(world: World) -> None:
+    nothing = {"evaluator": "c" * 64, "score": None, "reason": "Nothing is live."}
+    bare = {**RESCORED, "release": None, "items_changed": None, "old": nothing, "new": nothing}
+    by, manifest = world.cast.act("olga"), evaluator_manifest(FAIRER)
+    proposal = begin_evaluator(task=world.task, manifest=manifest, code=FAIRER, summary="", by=by)
+    proposal = finish_evaluator(proposal=proposal, change=EvaluatorChange(EVALUATOR, FAIRER, bare, bare))
+    assert proposal.status == "ready"
+    said = json.loads(proposal.evidence.get(name="not_tested").data())
+    assert said == ["Nothing is live, so no release was scored under the new evaluator."]
+    shown = render_to_string("desk/cards/rescored.html", {"data": bare})
+    assert "Nothing is live for this task" in shown and ">0<" not in shown
 
 
 def test_an_evaluator_without_the_live_release_scored_by_both_is_never_decided(world: World) -> None:
@@ -350,7 +365,10 @@ def test_an_evaluator_without_the_live_release_scored_by_both_is_never_decided(w
     bare = begin_verification(proposal=open_proposal(draft=draft, by=LOOP), by=VERIFIER)
     diff = [EvidenceItem("diff", "application/json", b'{"files": []}')]
     bare = finish_verification(proposal=bare, passed=True, reason="", evidence=diff, by=VERIFIER)
-    assert (bare.status, "without evidence: rescored" in bare.status_reason) == ("failed", True)
+    assert (bare.status, "without evidence: rescored, rescored_hidden" in bare.status_reason) == (
+        "failed",
+        True,
+    )
 
 
 def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_person(world: World) -> None:

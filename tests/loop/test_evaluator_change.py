@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from governance.errors import NotAllowed
-from governance.models import Person, Pointer, Proposal, Release, Version
+from governance.models import AuditEntry, Person, Pointer, Proposal, Release, Version
 from governance.pointers import evaluator_in_force, live_release, release_key
 from loop.errors import TaskError
 from loop.evaluator_change import propose_evaluator
 from loop.installation import ARTIFACTS, repo_of, store
+from loop.jobs import due
+from loop.leases import take
+from loop.models import EvaluatorCheck, HiddenQuery
 from loop.repos import CommitNote
+from loop.rescoring_hidden import check
 from tests.loop.conftest import COINS, Service
 
 OLD = (COINS / "evaluator" / "evaluate.py").read_text()
@@ -45,7 +50,10 @@ def test_a_changed_evaluator_waits_with_its_diff_and_the_live_release_scored_by_
     proposal = _propose(
         monkeypatch, "--evaluator", str(_folder(tmp_path, STRICT)), "--task", service.task.slug
     )
-    assert (proposal.status, proposal.lane) == ("ready", "evaluator")
+    assert (proposal.status, proposal.lane) == ("verifying", "evaluator")
+    assert not AuditEntry.objects.filter(action="hidden.read").exists()
+    verified(proposal)
+    assert proposal.status == "ready"
     assert proposal.version is not None
     assert evaluator_in_force(service.task) == installed
     new = proposal.version.manifest
@@ -58,9 +66,56 @@ def test_a_changed_evaluator_waits_with_its_diff_and_the_live_release_scored_by_
     assert (told["old"]["evaluator"], told["new"]["evaluator"]) == (installed.digest, proposal.version.digest)
     assert told["old"]["score"] > 0 == told["new"]["score"]
     assert told["items_changed"] == round(told["old"]["score"] * told["n"])
+    hidden = evidence["rescored_hidden"]
+    assert (hidden["release"], hidden["split"], hidden["n"]) == (told["release"], "hidden", 160)
+    assert (hidden["old"]["evaluator"], hidden["new"]["evaluator"]) == (
+        installed.digest,
+        proposal.version.digest,
+    )
+    assert 0.4 < hidden["old"]["score"] < 0.8 and hidden["new"]["score"] == 0
+    assert hidden["items_changed"] == round(hidden["old"]["score"] * 160)
+    (opened,) = AuditEntry.objects.filter(action="hidden.read")
+    assert opened.entry()["detail"] == {"rescored_under": [installed.digest, proposal.version.digest]}
+    assert not HiddenQuery.objects.exists()
     assert evidence["not_tested"] == [
-        "The live release was not scored on the hidden set under the new evaluator."
+        "No release but the live one was scored under the new evaluator, and that one ran once on each split."
     ]
+    verified(proposal)
+    assert AuditEntry.objects.filter(action="hidden.read").count() == 1
+
+
+def verified(proposal: Proposal) -> None:
+    """Have the verifier do what is due for it, after another worker took it and died."""
+    for queue, function, key in due():
+        if function == "check_evaluator":
+            assert queue == "verify" and take(EvaluatorCheck, int(key)) is not None
+            check(int(key))
+            assert EvaluatorCheck.objects.filter(pk=key, done=False).exists()
+            EvaluatorCheck.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            check(int(key))
+            check(int(key))
+    proposal.refresh_from_db()
+
+
+def test_what_the_hidden_data_say_never_leaves_in_an_evaluators_own_words(
+    service: Service, tmp_path: Path
+) -> None:
+    """The new evaluator scores public-val and fails on the hidden set, quoting a label."""
+    quoting = OLD.replace(
+        "    items = {", "    labels = list(labels)\n    assert len(labels) < 150, labels\n    items = {", 1
+    )
+    assert quoting != OLD
+    proposal = propose_evaluator(service.task, _folder(tmp_path, quoting), "", service.operator)
+    verified(proposal)
+    assert proposal.status == "failed"
+    assert proposal.status_reason == (
+        "The new evaluator gives the live release no hidden score: It failed; the details are in the hidden store."
+    )
+    told = json.loads(proposal.evidence.get(name="rescored_hidden").data())
+    assert told["new"]["score"] is None and told["items_changed"] is None and told["old"]["score"] > 0
+    assert "assert" not in json.dumps(told)
+    (report,) = (tmp_path / "home" / "hidden" / "reports").iterdir()
+    assert "AssertionError" in report.read_text()
 
 
 def test_an_evaluator_that_cannot_score_the_live_release_fails_at_once(

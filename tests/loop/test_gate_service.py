@@ -23,13 +23,13 @@ from governance.models import AuditEntry, Pointer, Task, Version
 from governance.pointers import evaluator_in_force
 from governance.policy import bundled_text, parse_policy, policy_now
 from governance.rules import standing
-from loop import advance, campaigns
+from loop import advance, campaigns, rescoring_hidden
 from loop.campaigns import Wish, promise, start
 from loop.contract import Budgets, Contract
 from loop.errors import BudgetSpent, TaskError
 from loop.evaluator_change import propose_registered
 from loop.installation import install
-from loop.models import Campaign, HiddenQuery, Rollout, Verification
+from loop.models import Campaign, EvaluatorCheck, HiddenQuery, Rollout, Verification
 from loop.types import ModelCall
 from loop.verification import results
 from tests.loop.conftest import COINS, Service
@@ -241,7 +241,16 @@ def test_a_used_up_hidden_set_refuses_campaigns_until_people_put_fresh_data_in_f
     with pytest.raises(TaskError, match=r"registered are \w{12} \(in force\), \w{12}\."):
         propose_registered(task, old.digest[:9], "Again.", service.reviewers[0])
     proposal = propose_registered(task, fresh.digest[:9], "Fresh data.", service.reviewers[0])
-    assert (proposal.status, proposal.lane, proposal.version) == ("ready", "evaluator", fresh)
+    assert (proposal.status, proposal.lane, proposal.version) == ("verifying", "evaluator", fresh)
+    rescoring_hidden.check(EvaluatorCheck.objects.get().pk)
+    proposal.refresh_from_db()
+    assert proposal.status == "ready", proposal.status_reason
+    told = json.loads(proposal.evidence.get(name="rescored_hidden").data())
+    assert told["same_items"] is False and told["n"] is told["items_changed"] is None
+    assert 0 < told["old"]["score"] != told["new"]["score"] > 0
+    reads = AuditEntry.objects.filter(action="hidden.read").order_by("seq")
+    opened = [row.entry()["detail"].get("rescored_under") for row in reads]
+    assert opened[-2:] == [[old.digest], [fresh.digest]]
     diff = next(item for item in proposal.evidence.all() if item.name == "diff").data().decode()
     assert fresh.manifest["hidden_commitment"] in diff
     Pointer.objects.filter(key="evaluator:own").update(digest=fresh.digest)

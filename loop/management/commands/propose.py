@@ -12,7 +12,12 @@ from governance.desk.signin import sign_in
 from governance.errors import BadInput
 from governance.models import Proposal
 from governance.submitting import submit_policy
+from governance.transitions import Status
 from loop.evaluator_change import propose_evaluator, propose_registered
+
+VERIFIER_NEXT = (
+    " The verifier now scores the live release under both evaluators on the hidden data; then people decide."
+)
 
 
 class Command(PawlCommand):
@@ -40,7 +45,8 @@ class Command(PawlCommand):
         proposal = self._submit(options)
         self.emit(
             {"ref": proposal.ref, "status": proposal.status, "lane": proposal.lane},
-            f"Proposal {proposal.ref[:8]} ({proposal.title}) is {proposal.status} in lane {proposal.lane}.",
+            f"Proposal {proposal.ref[:8]} ({proposal.title}) is {proposal.status} in lane {proposal.lane}."
+            + (VERIFIER_NEXT if proposal.status == Status.VERIFYING else ""),
         )
 
     def _submit(self, options: dict[str, Any]) -> Proposal:

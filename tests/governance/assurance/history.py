@@ -37,14 +37,12 @@ from governance.pointers import live_release
 from governance.policy import bundled_text
 from governance.roles import OPERATOR, REVIEWER
 from governance.roster import RoleChange
-from governance.submitting import EvaluatorChange, submit_evaluator, submit_policy, submit_roles
+from governance.submitting import submit_policy, submit_roles
 from tests.governance.cast import (
     BETTER,
     BOLDER,
-    EVALUATOR,
     FAIRER,
     REASON,
-    RESCORED,
     SEED,
     Tree,
     World,
@@ -54,6 +52,7 @@ from tests.governance.cast import (
     make_harness,
     make_world,
     say,
+    submit_evaluator,
 )
 from tests.governance.proof.clock import Clock
 
@@ -65,7 +64,7 @@ IN_ENVELOPE = (
 )
 AUTOMATIC = (
     bundled_text()
-    .replace('version = "3"', 'version = "4"')
+    .replace('version = "4"', 'version = "5"')
     .replace(f"{IN_ENVELOPE}1", f"{IN_ENVELOPE}0")
     .replace("most_waiting = 20", "most_waiting = 1")
 )
@@ -134,8 +133,7 @@ class Telling:
         self.release(NUMBERED[7])
         self.decided(self.proposed(BETTER, SEED), "ravi")
         manifest = evaluator_manifest(FAIRER) | {"hidden_commitment": "i" * 8}
-        changed = EvaluatorChange(manifest=manifest, old=EVALUATOR, new=FAIRER, rescored=RESCORED)
-        evaluator = submit_evaluator(task=world.task, change=changed, summary="Fairer.", by=self.operator)
+        evaluator = submit_evaluator(world.task, FAIRER, self.operator, manifest)
         self.decided(evaluator, "olga", "otto", wait=25)
         policy = submit_policy(text=AUTOMATIC, summary="By itself.", by=self.operator)
         self.decided(policy, "olga", "otto", wait=25)

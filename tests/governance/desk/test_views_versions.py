@@ -44,7 +44,7 @@ def test_the_task_page_shows_what_is_live_and_what_was(scene: Scene) -> None:
     page = as_person(scene, "outsider").get("/tasks/digits/").content.decode()
     for digest in (live(scene), scene.seed.digest, scene.world.seed.digest):
         assert digest[:12] in page
-    assert "strict 3" in page
+    assert "strict 4" in page
     assert "This needs the role operator; outsider does not hold it." in page
 
 

@@ -7,8 +7,8 @@ from governance.actors import LOOP, Actor
 from governance.digests import json_digest, sha256_hex
 from governance.models import Proposal, Release
 from governance.roster import RoleChange, manifest_of
-from governance.submitting import EvaluatorChange, submit_evaluator, submit_policy, submit_roles
-from tests.governance.cast import RESCORED, evaluator_manifest
+from governance.submitting import submit_policy, submit_roles
+from tests.governance.cast import evaluator_manifest, submit_evaluator
 from tests.governance.proof.acts import Acts, Do, Try, who
 from tests.governance.proof.oracle import OPERATOR, OWNER, REVIEWER, Ask
 from tests.governance.proof.stage import POLICIES, STRICT, build_release, evaluator_code, policy_text
@@ -96,13 +96,12 @@ class Proposing(Acts):
         manifest = evaluator_manifest(code)
         by = self.somebody(lambda actor: self.oracle.may(actor, REVIEWER, OPERATOR))
         base = self.oracle.live[key][0]
-        change = EvaluatorChange(manifest, evaluator_code(0), code, RESCORED)
         ask = Ask("", "evaluator", key, slug, json_digest(manifest), base, by.ref, frozenset({by.ref}))
         return self._opening(
             ask,
             by,
             "proposal.open",
-            lambda: submit_evaluator(task=self.stage.tasks[slug], change=change, summary="", by=by),
+            lambda: submit_evaluator(self.stage.tasks[slug], code, by),
             ready=True,
         )
 
