@@ -27,6 +27,9 @@ HERE = Path(__file__).resolve().parent
 SUPERVISOR = HERE / "supervisor.py"
 SECCOMP = HERE.parent / "seccomp"
 GRACE_S = START_S + 2 * REMOVE_S
+OTHERWISE = (
+    "Set PAWL_SANDBOX_RUNTIME to an OCI runtime that works here (runc, crun), or PAWL_SANDBOX to bwrap."
+)
 PROBE_LIMITS = Limits(wall_s=20.0, cpu_s=10)
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 CLIENT_ENV = (
@@ -71,7 +74,10 @@ class ContainerBackend:
                 result = self.run(spec, Path(folder))
             facts = self._facts(engine)
         except SandboxError as error:
-            return Probe(self.name, False, f"The container sandbox does not work here: {error}")
+            said = f"The container sandbox does not work here: {error}"
+            return Probe(
+                self.name, False, said if "PAWL_SANDBOX" in said else f"{said.rstrip('.')}. {OTHERWISE}"
+            )
         if result.outcome is not Outcome.OK:
             said = (result.log_tail.strip().splitlines() or [result.reason])[-1]
             return Probe(self.name, False, f"The image's Python {engine.python} did not run: {said}")
