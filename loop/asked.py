@@ -115,6 +115,12 @@ def _measure(task: InstalledTask, release: Release, campaign: Campaign, contract
         )
 
 
+def _starters(release: Release) -> tuple[str, ...]:
+    """Who started the campaign that made the release: they do not count towards it, whoever has it measured."""
+    ref = release.origin.partition("campaign ")[2].partition(" ")[0]
+    return tuple(Campaign.objects.filter(ref=ref).values_list("started_by", flat=True))
+
+
 @transaction.atomic
 def _submit(task: InstalledTask, campaign: Campaign, release: Release, by: Actor) -> Verification:
     """The proposal, the ledger's entry and the queued verification, together or not at all."""
@@ -128,6 +134,7 @@ def _submit(task: InstalledTask, campaign: Campaign, release: Release, by: Actor
             version=None,
             title=f"Promote {release.digest[:12]} on {task.row.slug}",
             summary=f"A person had it measured against {against.digest[:12]}, outside of any run of the loop.",
+            excluded=_starters(release),
         ),
         by=by,
     )

@@ -51,6 +51,9 @@ class Replay:
         self.moves = 0
         self._steps: Mapping[str, Callable[[Entry], None]] = {
             "person.add": self._people.note_added,
+            "person.seal": self._people.note_account,
+            "person.password": self._people.note_account,
+            "factor.reset": self._people.note_reset,
             "role.grant": self._people.note_grant,
             "role.revoke": self._people.note_revoke,
             "version.register": self._brakes.note_version,

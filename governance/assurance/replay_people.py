@@ -26,6 +26,8 @@ from governance.audit.canonical import canonical_digest
 
 SIGNED_IN = ("session", "command")
 FEWEST_OWNERS_LEFT = 2
+PEOPLE_TO_RESET = 2
+RESET_WITHIN = timedelta(hours=24)  # from the first owner who asks to the second
 # Acts of one person that need a role and nothing else that the log could show.
 ROLES_OF_ACTS = {
     "audit.export": (AUDITOR_ROLE,),
@@ -33,6 +35,7 @@ ROLES_OF_ACTS = {
     "token.create": (AUDITOR_ROLE, OWNER_ROLE),
     "token.revoke": (AUDITOR_ROLE, OWNER_ROLE),
     "task.install": (OPERATOR_ROLE,),
+    "factor.reset": (OWNER_ROLE,),
     "stop": (REVIEWER_ROLE, OPERATOR_ROLE, OWNER_ROLE),
     "resume": (OPERATOR_ROLE, OWNER_ROLE),
     "hold": (OPERATOR_ROLE,),
@@ -49,6 +52,8 @@ class People:
         self._scene = scene
         self._known: set[str] = set()
         self.roles: dict[tuple[str, str], datetime | None] = {}
+        self._resets: dict[str, tuple[datetime, set[str]]] = {}  # whose factors: since when, who asked
+        self._vouched: dict[str, Entry] = {}  # id of a reset that was carried out: its entry
 
     def note_added(self, entry: Entry) -> None:
         """A person is added: by the set-up while it lasts, then by an owner or an operator."""
@@ -75,6 +80,33 @@ class People:
             self._check_in_setup(entry)
         finally:
             self.roles.pop((entry["object"]["id"], entry["detail"]["role"]), None)
+
+    def note_reset(self, entry: Entry) -> None:
+        """Two owners take somebody else's second factors off, within a day."""
+        ref, owner, over = entry["object"]["id"], entry["actor"]["ref"], entry["detail"]["over"]
+        now = moment(entry["time"])
+        began, asked = self._resets.get(ref, (now, set()))
+        if not over and now > began + RESET_WITHIN - SLACK:
+            began, asked = now, set()
+        if owner == ref or owner in asked:
+            raise RuleBroken(f"{owner} reset their own second factors, or asked twice; it takes two others")
+        asked.add(owner)
+        self._resets[ref] = began, asked
+        if over:
+            del self._resets[ref]
+            self._vouched[entry["id"]] = entry
+            if len(asked) < PEOPLE_TO_RESET or now > began + RESET_WITHIN + SLACK:
+                raise RuleBroken(
+                    f"the second factors of {ref} were reset by one person, or a day later; it takes two"
+                )
+
+    def note_account(self, entry: Entry) -> None:
+        """An account changes by its own person alone, or is vouched for by the reset that two owners made."""
+        reset = self._vouched.get(entry["cause"])
+        if reset is not None and (reset["object"], reset["actor"]) == (entry["object"], entry["actor"]):
+            return
+        if entry["actor"]["ref"] != entry["object"]["id"]:
+            raise RuleBroken(f"{entry['actor']['ref']} changed the account of {entry['object']['id']}")
 
     def _in_setup(self) -> bool:
         return ROSTER_POINTER not in self._scene.pointers

@@ -49,7 +49,7 @@ class Proposals:
 
     def note_campaign(self, entry: Entry) -> None:
         """A campaign starts: not during a stop, and not while more waits for people than the policy allows."""
-        self._starters[entry["object"]["id"]] = entry["actor"]["ref"]
+        self._starters[entry["object"]["id"]] = entry["on_behalf_of"] or entry["actor"]["ref"]
         self._brakes.check_running(entry["task"])
         waiting = len(self._ready)
         if waiting > self._scene.rules.most_waiting:
@@ -114,7 +114,7 @@ class Proposals:
         expect("the target", entry["after"], opened["after"])
         involved = set(told["excluded"])
         origin = self._brakes.releases.get(entry["after"], {"detail": {"origin": ""}})["detail"]["origin"]
-        campaign = origin.removeprefix("campaign ").partition(" ")[0]
+        campaign = origin.partition("campaign ")[2].partition(" ")[0]
         if campaign in self._starters:
             involved.add(self._starters[campaign])
         if missing := sorted(involved - set(detail["excluded"])):

@@ -35,7 +35,7 @@ WHY = "Something looks wrong tonight."
 BROKEN = "raise SystemExit(3)\n"
 
 
-def release_of(service: Service, files: dict[str, str]) -> Release:
+def release_of(service: Service, files: dict[str, str], origin: str = "test") -> Release:
     """A registered release: the live one with these files instead."""
     live = live_release(service.task)
     tree = edited(tree_of(live.harness), files)
@@ -45,7 +45,7 @@ def release_of(service: Service, files: dict[str, str]) -> Release:
     version = actions.register_version(
         kind="harness", digest=digest_of(tree), task=service.task, manifest=manifest, by=LOOP
     )
-    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, "test")
+    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, origin)
     return actions.register_release(draft=draft, by=LOOP)
 
 
@@ -56,6 +56,17 @@ def better(service: Service) -> Release:
         service,
         {"settings.toml": (COINS / "seed/settings.toml").read_text().replace("value = 0.1", "value = 0.6")},
     )
+
+
+def test_whoever_started_the_campaign_that_made_a_release_does_not_count_towards_it(
+    service: Service, better: Release
+) -> None:
+    first = ask(better, 0, service.operator, print)
+    Campaign.objects.filter(pk=first.query.campaign_id).update(started_by="p-starter")
+    origin = f"campaign {first.query.campaign.ref} generation 1"
+    made = release_of(service, {"notes.txt": "Made by the campaign.\n"}, origin)
+    row = ask(made, 0, service.operator, print)
+    assert row.query.proposal.excluded == sorted(["p-starter", service.operator.ref])
 
 
 def test_a_better_release_is_proposed_at_the_price_of_one_query(

@@ -128,6 +128,23 @@ def dated_back(f: Forger) -> None:
     put(move, "time", later(f.move("harness")["time"], hours=1))
 
 
+def account_of_another(f: Forger) -> None:
+    near = f.move("harness")
+    f.insert(near, {"action": "person.seal", "object": {"type": "person", "id": f.refs["ravi"]}})
+
+
+def reset(*asked: str, over: str = "", whose: str = "ravi") -> Callable[[Forger], None]:
+    """Owners ask to take somebody's second factors off; the last one does it."""
+
+    def forge(f: Forger) -> None:
+        near = f.move("harness")
+        new = {"action": "factor.reset", "object": {"type": "person", "id": f.refs[whose]}}
+        for name, done in [*((name, False) for name in asked), *([(over, True)] if over else [])]:
+            near = f.insert(near, {**new, "actor": f.person(name), "detail": {"over": done}})
+
+    return forge
+
+
 def other_grants(f: Forger) -> None:
     f.move("roles")["detail"]["grants"][f.refs["operator"]] = ["operator", "reviewer"]
 
@@ -237,6 +254,11 @@ PEOPLE: dict[str, Breach] = {
         not_excluded("roles", "ada", when_opened=True), MOVE, "change, who is not excluded from deciding about it",
     ),
     "another roster than was approved": (other_grants, MOVE, "the roster's digest"),
+    "somebody else's account": (account_of_another, "person.seal", "changed the account of"),
+    "second factors reset by one owner": (reset("olga", over="olga"), "factor.reset", "asked twice"),
+    "second factors reset by one alone": (reset(over="olga"), "factor.reset", "by one person"),
+    "second factors reset by oneself": (reset("ravi", over="otto"), "factor.reset", "did not hold the role"),
+    "second factors reset for oneself": (reset("otto", whose="otto"), "factor.reset", "reset their own"),
     "installed a task without a role": (
         lambda f: put(f.one("task.install"), "actor", f.person("ravi")), "task.install", "did not hold the role",
     ),

@@ -15,6 +15,7 @@ from governance.actions import (
     acknowledge,
     begin_verification,
     break_glass,
+    change_password,
     finish_verification,
     hold,
     lift_hold,
@@ -23,6 +24,7 @@ from governance.actions import (
     promote,
     promote_due,
     register_release,
+    reset_factors,
     resume,
     revert,
     revert_due,
@@ -173,6 +175,10 @@ class Telling:
         stop(scope="digits", reason=REASON, by=self.world.cast.act("ravi"))
         for who in (self.operator, self.world.cast.act("otto")):
             resume(scope="digits", reason=REASON, by=who)
+        for owner in ("olga", "otto"):
+            reset_factors(person=self.world.cast.ravi, reason=REASON, by=self.world.cast.act(owner))
+        ravi = self.world.cast.act("ravi")
+        change_password(person=self.world.cast.ravi, password="another long pass phrase", by=ravi)
         note_event(by=LOOP, action="campaign.finish", subject=("campaign", "c1"))
 
     def history(self) -> History:

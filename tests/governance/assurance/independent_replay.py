@@ -52,9 +52,10 @@ class World(State):
                 10, all(first["detail"][n] == d[n] for n in ("kind", "key")) and first["after"] == e["after"]
             )
             involved = set(first["detail"]["excluded"])
-            words = self.releases.get(e["after"], {"detail": {"origin": ""}})["detail"]["origin"].split(" ")
-            if words[0] == "campaign" and words[1] in self.starters:
-                involved.add(self.starters[words[1]])
+            origin = self.releases.get(e["after"], {"detail": {"origin": ""}})["detail"]["origin"]
+            campaign = origin.partition("campaign ")[2].partition(" ")[0]
+            if campaign in self.starters:
+                involved.add(self.starters[campaign])
             must(10, involved <= set(d["excluded"]))
         self.subject(e, d)
         self.lane(d["subject"], d["lane"])

@@ -19,7 +19,7 @@ OWNER = "evaluator owner"
 ROLE_OF = {
     "audit.export": ["auditor"], "audit.rotate_key": [OWNER], "token.create": ["auditor", OWNER],
     "token.revoke": ["auditor", OWNER], "task.install": ["operator"], "stop": ["reviewer", "operator", OWNER],
-    "resume": ["operator", OWNER], "hold": ["operator"], "hold.lift": ["operator"],
+    "factor.reset": [OWNER], "resume": ["operator", OWNER], "hold": ["operator"], "hold.lift": ["operator"],
 }  # fmt: skip
 
 
@@ -117,6 +117,8 @@ class State:
         self.holds: dict[str, tuple[bool, set[str]]] = {}
         self.lifted: dict[str, tuple[str, str, str]] = {}
         self.starters: dict[str, str] = {}
+        self.resets: dict[str, tuple[datetime, set[str]]] = {}
+        self.done: dict[str, tuple[Any, Any]] = {}
         self.open: dict[str, Entry] = {}
         self.ready: dict[str, dict[str, Entry]] = {}
         self.over: set[str] = set()
@@ -217,6 +219,23 @@ class State:
         if not (who(e) == SETUP and "roster" not in self.live):
             self.may(3, e, [OWNER, "operator"])
 
+    def on_factor_reset(self, e: Entry, d: Entry, ref: str) -> None:
+        now, owner, day = when(e["time"]), e["actor"]["ref"], timedelta(hours=24)
+        began, asked = self.resets.get(ref, (now, set()))
+        if not d["over"] and now > began + day - SLACK:
+            began, asked = now, set()
+        must(26, owner != ref and owner not in asked)
+        self.resets[ref] = began, {*asked, owner}
+        if d["over"]:
+            del self.resets[ref]
+            self.done[e["id"]] = e["object"], e["actor"]
+            must(26, len(asked) == 1 and now <= began + day + SLACK)
+
+    def on_person_seal(self, e: Entry, d: Entry, ref: str) -> None:
+        must(27, e["actor"]["ref"] == ref or self.done.get(e["cause"]) == (e["object"], e["actor"]))
+
+    on_person_password = on_person_seal
+
     def on_role_grant(self, e: Entry, d: Entry, ref: str) -> None:
         must(4, "roster" not in self.live and who(e) == SETUP and ref in self.people)
         self.roles.setdefault((ref, d["role"]), None)
@@ -279,6 +298,6 @@ class State:
             del self.holds[name]
 
     def on_campaign_start(self, e: Entry, d: Entry, ref: str) -> None:
-        self.starters[ref] = e["actor"]["ref"]
+        self.starters[ref] = e["on_behalf_of"] or e["actor"]["ref"]
         self.running(8, e["task"])
         must(8, len(self.ready) <= self.law.waiting)
