@@ -68,14 +68,14 @@ class Observer:
         if not pids:
             return
         self.seen.looks += 1
+        for pid in pids[:1]:  # first, since a program can hold up whoever reads its processes
+            if (group := _group_mib(pid)) is not None:
+                self.seen.group_mib = max(self.seen.group_mib or 0.0, group)
         held = sum(map(_process_mib, pids))
         if (sockets := self._sockets_mib(pids)) is not None:
             self.seen.sockets_mib = max(self.seen.sockets_mib or 0.0, sockets)
             held += sockets
         self.seen.peak_mib = max(self.seen.peak_mib or 0.0, held)
-        for pid in pids[:1]:
-            if (group := _group_mib(pid)) is not None:
-                self.seen.group_mib = max(self.seen.group_mib or 0.0, group)
 
     def _find(self, candidates: dict[int, int]) -> None:
         for pid, place in candidates.items():
