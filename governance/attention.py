@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +12,7 @@ from governance.actors import Actor
 from governance.diffs import FileDiff
 from governance.digests import json_digest
 from governance.errors import BadInput
-from governance.models import AuditEntry, Evidence, Person, Proposal, Review, Seen
+from governance.models import AuditEntry, Evidence, Person, Proposal, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +30,6 @@ class Attention:
     def facts(self) -> dict[str, Any]:
         """As columns of a review and as part of its entry."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Habit:
-    """How one person reviews, over all their verdicts; None where no verdict of theirs was measured."""
-
-    person: Person
-    verdicts: int
-    measured: int
-    median_dwell_s: float | None
-    all_files_viewed: float | None
-    approved: float
 
 
 def file_mark(file: FileDiff) -> str:
@@ -90,30 +76,6 @@ def file_marks(proposal: Proposal) -> set[str] | None:
     except (ValueError, BadInput):
         return None
     return {file_mark(file) for file in diffs.tree_diff(*trees)}
-
-
-def habits(reviews: Sequence[Review]) -> list[Habit]:
-    """Per reviewer, the busiest first."""
-    by_person: dict[Person, list[Review]] = {}
-    for review in reviews:
-        by_person.setdefault(review.person, []).append(review)
-    found = [_habit(person, given) for person, given in by_person.items()]
-    return sorted(found, key=lambda habit: (-habit.verdicts, str(habit.person)))
-
-
-def _habit(person: Person, given: list[Review]) -> Habit:
-    dwells = [review.dwell_s for review in given if review.dwell_s is not None]
-    files = [review for review in given if review.files_changed]
-    whole = sum(review.files_viewed == review.files_changed for review in files)
-    approved = sum(review.verdict == Review.Verdict.APPROVE for review in given)
-    return Habit(
-        person=person,
-        verdicts=len(given),
-        measured=len(dwells),
-        median_dwell_s=statistics.median(dwells) if dwells else None,
-        all_files_viewed=whole / len(files) if files else None,
-        approved=approved / len(given),
-    )
 
 
 def _seen(person: Person, kind: str, digests: set[str]) -> int:

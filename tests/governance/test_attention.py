@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from governance.actions import mark_seen, review
 from governance.actors import LOOP
-from governance.attention import attention_of, file_marks, habits
+from governance.attention import attention_of, file_marks
 from governance.desk.evidence import cards
+from governance.desk.habits import habits
 from governance.errors import NotAllowed
 from governance.models import Attempt, AuditEntry, Evidence, Proposal, Review, Seen
 from tests.governance.cast import (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.apps import apps
@@ -61,21 +62,21 @@ class Fuse:
 def survives(do: Callable[[], object], fatal: int) -> bool:
     """Whether the act ends before its connection is cut at point `fatal`."""
     connection.ensure_connection()
-    fuse, commit = Fuse(fatal), connection._commit
+    fuse, commit = Fuse(fatal), connection.commit
 
     def commit_at_a_point() -> None:
         fuse.point()
         commit()
 
-    connection._commit = commit_at_a_point
     try:
-        with connection.execute_wrapper(fuse.statement):
+        with (
+            patch.object(connection, "commit", commit_at_a_point),
+            connection.execute_wrapper(fuse.statement),
+        ):
             do()
     except (Cut, DatabaseError):
         if not fuse.burnt:
             raise
-    finally:
-        del connection._commit
     if fuse.burnt:
         connection.close()
     return not fuse.burnt
