@@ -205,6 +205,11 @@ def test_links_special_files_and_deep_folders_are_unreadable(
         os.rmdir(level)
 
 
+def test_a_folder_that_is_no_bundle_is_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == UNREADABLE
+    assert "no MANIFEST.json" in told_to_terminal(capsys)
+
+
 def test_a_file_of_ten_gigabytes_is_not_taken_into_memory(honest_story: Files, tmp_path: Path) -> None:
     folder = unpack(honest_story, tmp_path / "bundle")
     with (folder / "artifacts").open("wb") as sparse:

@@ -208,6 +208,14 @@ def test_one_person_with_two_approvals_is_one_person() -> None:
     assert any("counted twice" in line for line in broken(told))
 
 
+def test_a_verdict_may_be_given_again_once_the_first_has_expired_and_not_before() -> None:
+    for given_at, refused in (("2025-11-23T10:00:00.000Z", True), ("2025-11-25T10:00:00.000Z", False)):
+        again = review("p-rita", time=given_at)
+        again["detail"] |= {"nonce": "again", "expires_at": "2025-11-25T12:00:00Z"}
+        found = broken(after(story(), "review 2", again=again))
+        assert any("gave a verdict before" in line for line in found) == refused
+
+
 def test_a_role_taken_back_before_the_promotion_does_not_count() -> None:
     revoke = {**story()["rita"], "action": "role.revoke"}
     assert any("did not hold" in line for line in broken(after(story(), "review 2", revoke=revoke)))
