@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from deploy import branches
 from deploy.cli import PawlCommand
 from deploy.home import REPO
 from deploy.steps import python
@@ -45,7 +46,9 @@ class Command(PawlCommand):
         parser.add_argument("paths", nargs="*", help="Test files or folders (default: all of tests/).")
         parser.add_argument("--fast", action="store_true", help="Without browser, training and PostgreSQL.")
         parser.add_argument("--no-lint", action="store_true", help="Run the tests only.")
-        parser.add_argument("--coverage", action="store_true", help="Measure branch coverage (on SQLite).")
+        parser.add_argument(
+            "--coverage", action="store_true", help="Fail unless every branch of governance/ was taken."
+        )
         parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -56,38 +59,38 @@ class Command(PawlCommand):
                 f"There is no {absent[0]}; give paths from the repository's root, like tests/deploy."
             )
         lint_ok = options["no_lint"] or self.run_program(python("manage.py", "lint"))
+        with tempfile.TemporaryDirectory(prefix="pawl-coverage-") as folder:
+            measuring = branches.environment(Path(folder)) if options["coverage"] else {}
+            total = self.run_on_databases(options, measuring)
+            missed = branches.missed(Path(folder)) if options["coverage"] else []
+        if not lint_ok:
+            self.say("lint failed: see the lines above")
+        if missed:
+            self.say("\n".join(["no test takes these lines or branches of governance/:", *missed]))
+        self.emit({"passed": total.passed, "failed": total.failed, "skipped": total.skipped}, str(total))
+        if total.failed or missed or not lint_ok:
+            sys.exit(1)
+
+    def run_on_databases(self, options: dict[str, Any], environment: dict[str, str]) -> Tally:
+        """The selected tests on SQLite, and those that touch the database again on PostgreSQL."""
         total = Tally()
         if options["database"] != "postgres":
             selection = ["-m", "not train and not browser"] if options["fast"] else []
-            total += self.run_tests(
-                "SQLite", {}, [*selection, *options["paths"]], coverage=options["coverage"]
-            )
+            total += self.run_tests("SQLite", environment, [*selection, *options["paths"]])
         if options["database"] != "sqlite" and not options["fast"]:
-            postgres = {"PAWL_TEST_DATABASE": "postgres"}
-            total += self.run_tests(
-                "PostgreSQL", postgres, ["-m", "database and not browser", *options["paths"]]
-            )
-        if not lint_ok:
-            self.say("lint failed: see the lines above")
-        self.emit({"passed": total.passed, "failed": total.failed, "skipped": total.skipped}, str(total))
-        if total.failed or not lint_ok:
-            sys.exit(1)
+            postgres = {**environment, "PAWL_TEST_DATABASE": "postgres"}
+            selection = ["-m", "database and not browser"]
+            total += self.run_tests("PostgreSQL", postgres, [*selection, *options["paths"]])
+        return total
 
-    def run_tests(
-        self, where: str, environment: dict[str, str], selection: list[str], *, coverage: bool = False
-    ) -> Tally:
+    def run_tests(self, where: str, environment: dict[str, str], selection: list[str]) -> Tally:
         """Run pytest once, its lines passing through, and count from its report."""
         self.say(f"== tests on {where}")
         with tempfile.TemporaryDirectory(prefix="pawl-report-") as folder:
             report = Path(folder) / "report.xml"
             pytest = ["-m", "pytest", "-q", f"--junitxml={report}", *selection]
-            if coverage:
-                self.run_program(python("-m", "coverage", "run", *pytest), environment)
-                self.run_program(python("-m", "coverage", "report"))
-            else:
-                processes = min(4, os.cpu_count() or 1)
-                parallel = ["-n", str(processes), "--dist", "loadfile"]
-                self.run_program(python(*pytest, *parallel), environment)
+            parallel = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+            self.run_program(python(*pytest, *parallel), environment)
             return read_report(report)
 
     def run_program(self, argv: tuple[str, ...], environment: dict[str, str] | None = None) -> bool:
