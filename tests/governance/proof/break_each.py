@@ -1,0 +1,108 @@
+"""A pytest plugin (`-p tests.governance.proof.break_each`): for each guard, run the tests that pass it with it broken.
+
+The tests run whole once, and which guarded functions each one calls is kept; then, for each mutant, a child process
+runs those that call its function, the quickest first, until one fails. PAWL_MUTANTS names the file to which the names
+of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a part of the names of those to try.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+from tests.governance.proof.mutation import Mutant, broken, code_now, mutants
+
+HANGS_AFTER = 120  # seconds
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Run everything once, then the mutants."""
+    if session.testsfailed:
+        raise session.Interrupted("collection failed")
+    every = [each for each in mutants() if os.environ.get("PAWL_MUTANTS_ONLY", "") in each.name]
+    guarded = {code_now(each) for each in every}
+    calls: dict[pytest.Item, tuple[float, set[CodeType]]] = {}
+    for item in session.items:
+        begun = time.monotonic()
+        with _watched(guarded) as called:
+            _run(session, item)
+        calls[item] = time.monotonic() - begun, called
+        if session.testsfailed:
+            raise session.Failed(f"{item.nodeid} fails without any guard broken")
+    alive = []
+    for number, mutant in enumerate(every, 1):
+        code = code_now(mutant)
+        tests = sorted((item for item in calls if code in calls[item][1]), key=lambda item: calls[item][0])
+        noticed = _in_child(session, mutant, tests)
+        if not noticed:
+            alive.append(mutant.name)
+        verdict = f"killed by {noticed}" if noticed else f"passes {len(tests)} tests"
+        print(f"{number}/{len(every)} {verdict}: {mutant.name}", flush=True)
+    Path(os.environ["PAWL_MUTANTS"]).write_text(json.dumps([len(every), alive]), encoding="utf-8")
+    return True
+
+
+def _run(session: pytest.Session, item: pytest.Item) -> None:
+    """Run one test, after whichever; what the session shares stays, because another one is said to come."""
+    session._setupstate.teardown_exact(item)
+    following = next(each for each in session.items if each is not item)
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+
+@contextmanager
+def _watched(guarded: set[CodeType]) -> Iterator[set[CodeType]]:
+    """Which of these functions are called while the block runs, in this thread."""
+    called: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in guarded:
+            called.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(None)
+
+
+def _in_child(session: pytest.Session, mutant: Mutant, tests: list[pytest.Item]) -> str:
+    """The first test that fails with this guard broken, in a child process; empty when none does."""
+    from django.db import connections
+
+    connections.close_all()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(HANGS_AFTER)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        told = "-"
+        try:
+            with broken(mutant):
+                for item in tests:
+                    told = item.nodeid.rpartition("/")[2]
+                    _run(session, item)
+                    if session.testsfailed:
+                        break
+                else:
+                    told = "-"
+        finally:
+            os.write(writing, told.encode())
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return "" if told == "-" else told or "a test that never ends"

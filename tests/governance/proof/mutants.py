@@ -1,0 +1,142 @@
+"""`python -m tests.governance.proof.mutants`: break each guard of the trusted core and see that something notices.
+
+First the tests of the core, each guard against those that pass it (break_each.py); then random histories for what they
+let pass. Exit status 1 when a mutant lives that is not listed as harmless, with a line for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HARMLESS: dict[str, str] = {}
+SLOW = (
+    "test_stateful.py",
+    "test_crashes.py",
+    "test_crashes_everywhere.py",
+    "test_mutants.py",
+    "test_core.py",
+)
+HANGS_AFTER = 240  # seconds
+REPO = Path(__file__).parents[3]
+
+
+def main() -> int:
+    """Break, run, tell."""
+    options = _options()
+    home = Path(tempfile.mkdtemp(prefix="pawl-mutants-"))
+    try:
+        count, left = _by_tests(home, options.only)
+        left = [name for name in left if without_line(name) not in HARMLESS]
+        alive = _by_histories(home, left, options.histories) if left else []
+    finally:
+        shutil.rmtree(home)
+    lines = [f"{count} mutants, {len(alive)} live", *(f"  {name}" for name in alive)]
+    print("\n".join(lines), flush=True)
+    return 1 if alive else 0
+
+
+def _options() -> argparse.Namespace:
+    told = argparse.ArgumentParser(
+        prog="python -m tests.governance.proof.mutants",
+        description=__doc__,
+        epilog="example: python -m tests.governance.proof.mutants --only rules:check_may",
+    )
+    told.add_argument("--only", default="", help="mutants with this in their name")
+    told.add_argument("--histories", type=int, default=60, help="random histories that the rest must survive")
+    return told.parse_args()
+
+
+def without_line(name: str) -> str:
+    """A mutant's name, whatever line it is on."""
+    module, function, _, what = name.split(":", 3)
+    return f"{module}:{function}:{what}"
+
+
+def _by_tests(home: Path, only: str) -> tuple[int, list[str]]:
+    """How many mutants there are, and which of them no test of the core notices."""
+    files = sorted((REPO / "tests" / "governance").glob("test_*.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "tests.governance.proof.break_each"]
+    wanted = [str(path) for path in files if path.name not in SLOW]
+    told = home / "alive.json"
+    environment = {**os.environ, "PAWL_MUTANTS": str(told), "PAWL_MUTANTS_ONLY": only}
+    subprocess.run(
+        [*command, f"--basetemp={home}/t", *wanted],
+        cwd=REPO,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+    count, alive = json.loads(told.read_text(encoding="utf-8"))
+    return count, alive
+
+
+def _by_histories(home: Path, names: list[str], count: int) -> list[str]:
+    """Which of these mutants no random history notices either."""
+    os.environ.update(PAWL_HOME=str(home / "home"), DJANGO_SETTINGS_MODULE="deploy.settings")
+    os.environ.pop("DATABASE_URL", None)
+    import django
+
+    django.setup()
+    from deploy.prepare import prepare
+    from tests.governance.proof.mutation import mutants
+    from tests.governance.proof.stage import make_stage
+
+    prepare()
+    stage = make_stage()
+    alive = []
+    for mutant in [each for each in mutants() if each.name in names]:
+        noticed = _in_histories(stage, mutant, home / "home" / "keys", count)
+        print(f"killed by {noticed}: {mutant.name}" if noticed else f"LIVES: {mutant.name}", flush=True)
+        if not noticed:
+            alive.append(mutant.name)
+    return alive
+
+
+def _in_histories(stage: object, mutant: object, keys: Path, count: int) -> str:
+    """Which history noticed, run in a child process; empty when none did."""
+    from django.db import connections
+
+    from tests.governance.proof.interleaving import interleave
+    from tests.governance.proof.mutation import broken
+
+    connections.close_all()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(HANGS_AFTER)
+        told = b""
+        try:
+            with broken(mutant):  # type: ignore[arg-type]
+                for seed in range(count):
+                    told = f"history {seed}".encode()
+                    interleave(stage, keys, seed)  # type: ignore[arg-type]
+            told = b""
+        finally:
+            os.write(writing, told or b"-")
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as pipe:
+        told_us = pipe.read()
+    os.waitpid(child, 0)
+    _bring_back(keys)
+    return "" if told_us == "-" else told_us or "a history that never ends"
+
+
+def _bring_back(keys: Path) -> None:
+    """A child that was ended may have left the signer's key away."""
+    from governance.audit.signer import KEY_FILE
+
+    if (keys / "away").exists():
+        (keys / "away").rename(keys / KEY_FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
