@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,12 +16,16 @@ from governance.desk.base import Visitor, desk_page, sorted_roles
 from governance.desk.evidence import epoch_of, read_json, score_delta
 from governance.desk.turns import Turn, turn_of
 from governance.errors import BadInput
-from governance.models import Evidence, Proposal
+from governance.models import Evidence, Proposal, Review
 from governance.policy import Policy, policy_now
 from governance.transitions import OPEN
 
 LISTED = 100
 DECIDED = 15
+SHOWN = (
+    "ref", "kind", "status", "lane", "title", "task__slug", "excluded", "subject_digest", "review_due", "created_at",
+    "changed_at", "expires_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,10 @@ def inbox(request: HttpRequest, visitor: Visitor) -> HttpResponse:
 
 
 def _listed(rows: QuerySet[Proposal], order: str = "created_at") -> QuerySet[Proposal]:
-    unseen = ("subject", "summary", "task__spec")
-    return rows.order_by(order).select_related("task").prefetch_related("reviews").defer(*unseen)
+    given = Review.objects.only("proposal", "person", "subject_digest", "expires_at")
+    return (
+        rows.order_by(order).select_related("task").prefetch_related(Prefetch("reviews", given)).only(*SHOWN)
+    )
 
 
 Deltas = dict[int, tuple[float | None, str]]
@@ -76,7 +82,7 @@ Deltas = dict[int, tuple[float | None, str]]
 def _deltas(proposals: Iterable[Proposal]) -> Deltas:
     """By proposal: the hidden difference, and the evaluator epoch that it is of."""
     rows = Evidence.objects.filter(proposal__in=list(proposals), name="comparison")
-    found = ((row.proposal_id, read_json(row)) for row in rows)
+    found = ((row.proposal_id, read_json(row)) for row in rows.only("proposal", "body"))
     return {pk: (score_delta(data), epoch_of(data)) for pk, data in found}
 
 
