@@ -55,11 +55,16 @@ def interleavings(first: int, count: int, say: Say) -> dict[str, Any]:
 
 def _share(first: int, count: int) -> tuple[list[dict[str, int]], str]:
     """The tallies of one process's histories, and what it said of the one that broke, if one did."""
+    return _run("tests.governance.proof", first, count)
+
+
+def _run(module: str, first: int, count: int) -> tuple[list[dict[str, int]], str]:
+    """The lines of JSON that a process of its own, in a data home of its own, prints; and what else, if it fails."""
     with TemporaryDirectory(prefix="pawl-core-") as home:
         environment = {**os.environ, "PAWL_HOME": home, "DJANGO_SETTINGS_MODULE": "deploy.settings"}
         environment.pop("DATABASE_URL", None)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.governance.proof", str(first), str(count)],
+            [sys.executable, "-m", module, str(first), str(count)],
             cwd=REPO,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -72,6 +77,21 @@ def _share(first: int, count: int) -> tuple[list[dict[str, int]], str]:
     if done.returncode == 0:
         return tallies, ""
     return tallies, "\n".join(lines[len(tallies) :]) or done.stderr[-2000:]
+
+
+def storms(first: int, count: int, say: Say) -> dict[str, Any]:
+    """Random people acting at once on a private PostgreSQL, each on a connection of their own.
+
+    {"storms": how many held, "acts": {what: how often}, "broken": what broke, or ""}.
+    """
+    acts: Counter[str] = Counter()
+    if count < 1:
+        return {"storms": 0, "acts": {}, "broken": ""}
+    say(f"{count} storms on PostgreSQL")
+    tallies, broken = _run("tests.governance.proof.storms", first, count)
+    for tally in tallies:
+        acts.update(tally)
+    return {"storms": len(tallies), "acts": dict(sorted(acts.items())), "broken": broken}
 
 
 def moves_and_inbox(size: Size, say: Say) -> dict[str, float]:
@@ -156,6 +176,8 @@ def failures(found: dict[str, Any]) -> Iterator[str]:
     """One sentence for each bound that does not hold."""
     if found["broken"]:
         yield f"A guard broke: {found['broken']}"
+    if found["storms"]["broken"]:
+        yield f"A storm broke something: {found['storms']['broken']}"
     for what, figure, _, bound in _bounded(found):
         if figure >= bound:
             yield f"{what}: {figure:.0f} ms; the bound is {bound:.0f} ms."
@@ -165,7 +187,9 @@ def as_text(found: dict[str, Any]) -> str:
     """The figures with their bounds and verdicts, a line each."""
     lines = [
         f"{found['interleavings']} interleavings, {sum(found['acts'].values())} acts: "
-        + ("A GUARD BROKE" if found["broken"] else "no guard broke")
+        + ("A GUARD BROKE" if found["broken"] else "no guard broke"),
+        f"{found['storms']['storms']} storms on PostgreSQL, {sum(found['storms']['acts'].values())} acts: "
+        + ("SOMETHING BROKE" if found["storms"]["broken"] else "log, rows and rules agree"),
     ]
     for what, figure, cpu, bound in _bounded(found):
         verdict = "holds" if figure < bound else "FAILS"

@@ -88,7 +88,12 @@ def _core(options: dict[str, Any]) -> Found:
     speed = bench_core.moves_and_inbox(
         bench_core.Size(options["proposals"], options["log"], options["moves"]), _say
     )
-    found = {**bench_core.interleavings(options["start"], options["interleavings"], _say), "speed": speed}
+    storms = bench_core.storms(options["start"], options["storms"], _say)
+    found = {
+        **bench_core.interleavings(options["start"], options["interleavings"], _say),
+        "storms": storms,
+        "speed": speed,
+    }
     return Found(found, bench_core.as_text(found), " ".join(bench_core.failures(found)))
 
 
@@ -108,6 +113,7 @@ BENCHES: Mapping[str, Bench] = {
         _core,
         {
             "interleavings": (10_000, "random histories"),
+            "storms": (100, "times that random people act at once on PostgreSQL"),
             "start": (0, "number of the first one"),
             "proposals": (100_000, "proposals in the inbox's database"),
             "log": (1_000_000, "entries of its log"),
