@@ -21,7 +21,8 @@ from django.urls import reverse
 from deploy.home import REPO
 
 MOVE_MS, INBOX_MS = 200.0, 100.0
-SHARE = 50  # interleavings a process
+SHARE = 50  # interleavings that a process does at the least; it takes seconds to set up
+SHARES = 10  # of each processor, for the progress shown
 Say = Callable[[str], None]
 Times = tuple[float, float]
 
@@ -40,10 +41,12 @@ def interleavings(first: int, count: int, say: Say) -> dict[str, Any]:
 
     {"interleavings": how many held, "acts": {what: how often}, "broken": the first history that broke a guard, or ""}.
     """
-    shares = [(start, min(SHARE, first + count - start)) for start in range(first, first + count, SHARE)]
+    processors = os.cpu_count() or 1
+    most = max(SHARE, count // (processors * SHARES))
+    shares = [(start, min(most, first + count - start)) for start in range(first, first + count, most)]
     acts: Counter[str] = Counter()
     held, broken = 0, ""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(processors) as pool:
         for tallies, problem in pool.map(lambda share: _share(*share), shares):
             held += len(tallies)
             for tally in tallies:

@@ -62,7 +62,8 @@ def without_line(name: str) -> str:
 
 def _by_tests(home: Path, only: str) -> tuple[int, list[str]]:
     """How many mutants there are, and which of them no test of the core notices."""
-    files = sorted((REPO / "tests" / "governance").glob("test_*.py"))
+    folder = REPO / "tests" / "governance"
+    files = sorted([*folder.glob("test_*.py"), *folder.glob("desk/test_*.py")])
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "tests.governance.proof.break_each"]
     wanted = [str(path) for path in files if path.name not in SLOW]
     told = home / "alive.json"

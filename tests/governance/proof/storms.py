@@ -92,13 +92,17 @@ class Person:
         proposal = self._proposal(status__in=["ready", "in_review"])
         verdict = self.dice.choice(("approve",) * 9 + ("reject",))
         by = self._by()
-        return proposal and (
-            lambda: actions.review(
-                proposal=proposal,
-                verdict=verdict,
-                reason=REASON,
-                subject_digest=proposal.subject_digest,
-                by=by,
+        return (
+            None
+            if proposal is None
+            else (
+                lambda: actions.review(
+                    proposal=proposal,
+                    verdict=verdict,
+                    reason=REASON,
+                    subject_digest=proposal.subject_digest,
+                    by=by,
+                )
             )
         )
 
@@ -108,7 +112,9 @@ class Person:
         from tests.governance.cast import REASON
 
         proposal, by = self._proposal(status="approved"), self._operator()
-        return proposal and (lambda: actions.promote(proposal=proposal, reason=REASON, by=by))
+        return (
+            None if proposal is None else (lambda: actions.promote(proposal=proposal, reason=REASON, by=by))
+        )
 
     def revert(self) -> Callable[[], object]:
         """Back to a former live release."""
@@ -126,7 +132,9 @@ class Person:
         from tests.governance.cast import REASON
 
         proposal, by = self._proposal(status__in=["ready", "in_review", "approved"]), self._operator()
-        return proposal and (lambda: actions.withdraw(proposal=proposal, reason=REASON, by=by))
+        return (
+            None if proposal is None else (lambda: actions.withdraw(proposal=proposal, reason=REASON, by=by))
+        )
 
     def hold(self) -> Callable[[], object] | None:
         """A hold of what somebody proposes."""
@@ -134,7 +142,9 @@ class Person:
         from tests.governance.cast import REASON
 
         proposal, by = self._proposal(kind="promote"), self._operator()
-        return proposal and (lambda: actions.hold(digest=proposal.target, reason=REASON, by=by))
+        return (
+            None if proposal is None else (lambda: actions.hold(digest=proposal.target, reason=REASON, by=by))
+        )
 
     def lift(self) -> Callable[[], object] | None:
         """One person asks to lift a hold."""
@@ -143,7 +153,7 @@ class Person:
         from tests.governance.cast import REASON
 
         held, by = Hold.objects.filter(lifted_at=None).first(), self._operator()
-        return held and (lambda: actions.lift_hold(digest=held.digest, reason=REASON, by=by))
+        return None if held is None else (lambda: actions.lift_hold(digest=held.digest, reason=REASON, by=by))
 
     def stop(self) -> Callable[[], object]:
         """Everything stops."""
@@ -160,7 +170,7 @@ class Person:
         from tests.governance.cast import REASON
 
         halt, by = Halt.objects.filter(resumed_at=None).first(), self._operator()
-        return halt and (lambda: actions.resume(scope=halt.scope, reason=REASON, by=by))
+        return None if halt is None else (lambda: actions.resume(scope=halt.scope, reason=REASON, by=by))
 
     def acknowledge(self) -> Callable[[], object] | None:
         """A review afterwards."""
@@ -168,7 +178,11 @@ class Person:
         from tests.governance.cast import REASON
 
         proposal, by = self._proposal(review_due=True), self._by()
-        return proposal and (lambda: actions.acknowledge(proposal=proposal, reason=REASON, by=by))
+        return (
+            None
+            if proposal is None
+            else (lambda: actions.acknowledge(proposal=proposal, reason=REASON, by=by))
+        )
 
     def break_glass(self) -> Callable[[], object]:
         """Any release at once."""
