@@ -1,7 +1,7 @@
 """A pytest plugin (`-p tests.governance.proof.break_each`): for each guard, run the tests that pass it with it broken.
 
 The tests run whole once, and which guarded functions each one calls is kept; then, for each mutant, a child process
-runs those that call its function, the quickest first, until one fails. PAWL_MUTANTS names the file to which the names
+runs those that call its function, until one fails. PAWL_MUTANTS names the file to which the names
 of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a part of the names of those to try.
 """
 
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,17 +41,27 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         calls[item] = time.monotonic() - begun, called
         if session.testsfailed:
             raise session.Failed(f"{item.nodeid} fails without any guard broken")
-    alive = []
+    alive, noticing = [], Counter[str]()
     for number, mutant in enumerate(every, 1):
         code = code_now(mutant)
-        tests = sorted((item for item in calls if code in calls[item][1]), key=lambda item: calls[item][0])
+
+        def order(item: pytest.Item) -> tuple[int, int, float]:
+            """What noticed others first, then what calls little else, then what is quick."""
+            return -noticing[_short(item)], len(calls[item][1]), calls[item][0]
+
+        tests = sorted((item for item in calls if code in calls[item][1]), key=order)
         noticed = _in_child(session, mutant, tests)
+        noticing[noticed] += 1
         if not noticed:
             alive.append(mutant.name)
         verdict = f"killed by {noticed}" if noticed else f"passes {len(tests)} tests"
         print(f"{number}/{len(every)} {verdict}: {mutant.name}", flush=True)
     Path(os.environ["PAWL_MUTANTS"]).write_text(json.dumps([len(every), alive]), encoding="utf-8")
     return True
+
+
+def _short(item: pytest.Item) -> str:
+    return item.nodeid.rpartition("/")[2]
 
 
 def _run(session: pytest.Session, item: pytest.Item) -> None:
@@ -66,14 +77,14 @@ def _watched(guarded: set[CodeType]) -> Iterator[set[CodeType]]:
     called: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code in guarded:
+        if frame.f_code in guarded:
             called.add(frame.f_code)
 
-    sys.setprofile(note)
+    sys.settrace(note)  # what returns no other tracer hears of calls alone
     try:
         yield called
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
 
 
 def _in_child(session: pytest.Session, mutant: Mutant, tests: list[pytest.Item]) -> str:
@@ -92,7 +103,7 @@ def _in_child(session: pytest.Session, mutant: Mutant, tests: list[pytest.Item])
         try:
             with broken(mutant):
                 for item in tests:
-                    told = item.nodeid.rpartition("/")[2]
+                    told = _short(item)
                     _run(session, item)
                     if session.testsfailed:
                         break
