@@ -7,6 +7,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
 
+from governance.actions import keep_account
 from governance.models import AuditEntry, Proposal, Review
 from tests.governance.cast import PASSWORD, SEED, World, approved, promoted, ready, say
 
@@ -34,6 +35,7 @@ def test_nothing_can_be_changed_or_deleted_not_even_by_a_superuser(world: World)
     user = world.cast.operator.user
     user.is_superuser = True
     user.save()
+    keep_account(person=world.cast.operator, password="", by=world.cast.act("operator"))
     client = _client(world, "operator")
     page = f"/admin/governance/proposal/{proposal.pk}"
     assert client.get(f"{page}/change/").status_code == 200
