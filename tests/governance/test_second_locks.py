@@ -1,0 +1,83 @@
+"""Guards behind guards: acts wait for one another, and still each write asks whether the row is as it was read."""
+
+from __future__ import annotations
+
+import pytest
+
+from governance import rules
+from governance.actions import hold, open_proposal, stop
+from governance.actions.base import move
+from governance.actions.endings import ask_to_end
+from governance.actions.moves import swap_pointer
+from governance.actions.promoting import _consume
+from governance.actors import LOOP
+from governance.errors import NotAllowed, Stale
+from governance.models import Halt, Hold, Pointer, Proposal, Review
+from governance.transitions import Status
+from tests.governance.cast import BOLDER, REASON, World, approved, draft_of, ready, say
+
+
+def test_who_asks_to_end_a_stop_that_somebody_asked_to_end_meanwhile_looks_again(world: World) -> None:
+    stop(scope="", reason=REASON, by=world.cast.act("rita"))
+    stop(scope="elsewhere", reason=REASON, by=world.cast.act("rita"))
+    read = Halt.objects.get(scope="")
+    ask_to_end(Halt.objects.get(scope=""), world.cast.olga, asked="resumed_by", ended="resumed_at")
+    with pytest.raises(Stale, match="at the same moment"):
+        ask_to_end(read, world.cast.operator, asked="resumed_by", ended="resumed_at")
+    assert Halt.objects.get(scope="elsewhere").resumed_by == []
+
+
+def test_what_ended_meanwhile_is_not_ended_again(world: World) -> None:
+    hold(digest=world.seed.digest, reason=REASON, by=world.cast.act("operator"))
+    read = Hold.objects.get()
+    Hold.objects.update(lifted_at=read.held_at)
+    with pytest.raises(Stale):
+        ask_to_end(read, world.cast.operator, asked="lifted_by", ended="lifted_at")
+
+
+def test_a_proposal_that_was_moved_meanwhile_is_not_moved(world: World) -> None:
+    read = ready(world)
+    other = ready(world, BOLDER)
+    Proposal.objects.filter(pk=read.pk).update(status=Status.WITHDRAWN)
+    with pytest.raises(Stale, match="was ready and is withdrawn now"):
+        move(read, Status.IN_REVIEW)
+    other.refresh_from_db()
+    assert other.status == Status.READY
+
+
+def test_an_approval_is_not_used_twice(world: World) -> None:
+    approved(world)
+    given = list(Review.objects.all())
+    _consume(given)
+    with pytest.raises(Stale, match="was used already"):
+        _consume(given)
+
+
+def test_a_pointer_moves_from_where_it_is_only(world: World) -> None:
+    others = list(Pointer.objects.exclude(key="release:digits").values_list("key", "digest", "generation"))
+    with pytest.raises(Stale, match="no longer at"):
+        swap_pointer("release:digits", "0" * 64, "1" * 64)
+    with pytest.raises(Stale, match="Nothing was ever installed"):
+        swap_pointer("release:letters", "0" * 64, "1" * 64)
+    assert swap_pointer("release:digits", world.seed.digest, "1" * 64).generation == 1
+    assert others == list(
+        Pointer.objects.exclude(key="release:digits").values_list("key", "digest", "generation")
+    )
+
+
+def test_a_verdict_on_another_subject_neither_counts_nor_stands_in_the_way(world: World) -> None:
+    proposal = ready(world)
+    say(world, "rita", proposal)
+    Review.objects.update(subject_digest="0" * 64)
+    assert rules.counted_approvals(proposal, rules.standing(proposal)) == []
+    Proposal.objects.update(status=Status.READY)
+    proposal.refresh_from_db()
+    rules.check_may_review(proposal, world.cast.act("rita"))
+
+
+def test_a_stop_of_one_task_stops_nothing_on_another(world: World) -> None:
+    stop(scope="letters", reason=REASON, by=world.cast.act("rita"))
+    assert open_proposal(draft=draft_of(world), by=LOOP).status == Status.DRAFT
+    rules.check_not_stopped("digits")
+    with pytest.raises(NotAllowed, match="The task letters was stopped"):
+        rules.check_not_stopped("letters")
