@@ -188,12 +188,15 @@ def failures(found: dict[str, Any]) -> Iterator[str]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The figures with their bounds and verdicts, a line each."""
-    lines = [
-        f"{found['interleavings']} interleavings, {sum(found['acts'].values())} acts: "
-        + ("A GUARD BROKE" if found["broken"] else "no guard broke"),
-        f"{found['storms']['storms']} storms on PostgreSQL, {sum(found['storms']['acts'].values())} acts: "
-        + ("SOMETHING BROKE" if found["storms"]["broken"] else "log, rows and rules agree"),
-    ]
+    lines = []
+    if found["interleavings"] or found["broken"]:
+        done, acts = found["interleavings"], sum(found["acts"].values())
+        verdict = "A GUARD BROKE" if found["broken"] else "no guard broke"
+        lines.append(f"{done} interleavings, {acts} acts: {verdict}")
+    wild = found["storms"]
+    if wild["storms"] or wild["broken"]:
+        verdict = "SOMETHING BROKE" if wild["broken"] else "log, rows and rules agree"
+        lines.append(f"{wild['storms']} storms on PostgreSQL, {sum(wild['acts'].values())} acts: {verdict}")
     for what, figure, cpu, bound in _bounded(found):
         verdict = "holds" if figure < bound else "FAILS"
         lines.append(
