@@ -33,7 +33,7 @@ subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 SENTENCES = (
     "Its score is 1.0, not the honest 0.667",
     "It says itself that it succeeded.",
-    "Its log holds control characters.",
+    "Its log or the reason for its end holds control characters.",
     "It ran for 60.0 s.",
     "It had 65 processes.",
     "It had 5000.0 MiB.",

@@ -14,6 +14,7 @@ from governance.actions import reset_factors, stop, use_code
 from governance.actions.base import act
 from governance.actors import LOOP, Actor
 from governance.assurance.verify import live_differences
+from governance.audit.campaign_tokens import create_campaign_token
 from governance.audit.log import Facts, record
 from governance.audit.rows import Governed, governed_models
 from governance.audit.tokens import create_token
@@ -28,7 +29,7 @@ append_only = import_module("governance.migrations.0002_append_only")
 nodes = import_module("governance.migrations.0004_audit_trees_witnesses_tokens")
 GOVERNED = {
     "person", "rolegrant", "task", "version", "release", "pointer", "pointermove", "proposal", "evidence", "review",
-    "readtoken", "halt", "hold", "authenticator", "recoverycode", "passkey", "factorreset",
+    "readtoken", "campaigntoken", "halt", "hold", "authenticator", "recoverycode", "passkey", "factorreset",
 }  # fmt: skip
 NOT_GOVERNED = {  # checked against the entries themselves, or a copy of what others hold
     "auditentry", "audithead", "auditnode", "checkpoint", "witnessing",
@@ -38,8 +39,9 @@ NOT_GOVERNED = {  # checked against the entries themselves, or a copy of what ot
 
 @pytest.fixture
 def full(world: World, auditor: Actor, history: Checkpoint) -> World:
-    """A log with a promotion, a revert, an open proposal, an adapter and a read token; triggers lifted."""
+    """A log with a promotion, a revert, an open proposal, an adapter and tokens; triggers lifted."""
     create_token(name="siem", by=auditor)
+    create_campaign_token(name="nightly", days=30, by=world.cast.act("operator"))
     make_adapter(world.task)
     ready(world, BOLDER)
     give_authenticator(world.cast.rita)
