@@ -36,7 +36,7 @@ SENTENCES = (
     "Its log or the reason for its end holds control characters.",
     "It ran for 60.0 s.",
     "It had 65 processes.",
-    "It had 5000.0 MiB.",
+    "It had 5000.0 MiB by the sandbox's own account, and nobody outside saw it.",
     "It left work/outputs/extra.txt.",
     "A secret is in its log or its outputs.",
     "open/history.jsonl.",
