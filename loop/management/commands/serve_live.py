@@ -26,10 +26,7 @@ class Command(PawlCommand):
     """Serve until stopped."""
 
     help = "Serve a task's live release on a lease of 30 seconds that is renewed; a stop ends it."
-    example = (
-        "PAWL_READ_TOKEN=pawl-read-... python3 manage.py serve_live digits --port 8300\n"
-        "  curl -s localhost:8300/health"
-    )
+    example = "python3 manage.py serve_live digits --port 8300    # with PAWL_READ_TOKEN set"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to serve, where, and whom to believe."""
