@@ -21,6 +21,8 @@ from tests.governance.assurance.history import Forger, History
 from tests.governance.assurance.independent_verifier import Verifier
 from tests.governance.assurance.test_bundle import unpack
 
+pytestmark = pytest.mark.one_database
+
 PINS = Pins([str(KEY)])
 Forge = Callable[[Forger], object]
 
