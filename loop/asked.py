@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from governance import actions
@@ -116,9 +117,10 @@ def _measure(task: InstalledTask, release: Release, campaign: Campaign, contract
 
 
 def _starters(release: Release) -> tuple[str, ...]:
-    """Who started the campaign that made the release: they do not count towards it, whoever has it measured."""
-    ref = release.origin.partition("campaign ")[2].partition(" ")[0]
-    return tuple(Campaign.objects.filter(ref=ref).values_list("started_by", flat=True))
+    """Who started a campaign that made or tried the release: they do not count towards it, whoever has it measured."""
+    made = Q(generations__candidate=release) | (Q(rollouts__release=release) & ~Q(base_release=release))
+    campaigns = Campaign.objects.filter(made)
+    return tuple(campaigns.order_by("started_by").values_list("started_by", flat=True).distinct())
 
 
 @transaction.atomic

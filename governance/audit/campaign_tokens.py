@@ -5,16 +5,14 @@ They are no read tokens and read nothing; no rule about people takes them (gover
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime, timedelta
 
 from django.utils import timezone
-from django.utils.text import slugify
 
 from governance.actions.base import act
 from governance.actors import Actor
 from governance.audit.log import Facts, record
-from governance.digests import sha256_hex
+from governance.audit.tokens import draw, in_use
 from governance.errors import BadInput, NotAllowed
 from governance.models import CampaignToken, Person
 from governance.policy import policy_facts
@@ -32,18 +30,11 @@ def create_campaign_token(*, name: str, days: int, by: Actor) -> str:
     Raises NotAllowed unless an operator acts, BadInput for a name that is taken or cannot be used, or over 90 days.
     """
     person = check_role(by, {OPERATOR})
-    if slugify(name) != name or not 1 <= len(name) <= 40:
-        raise BadInput(
-            f"{name!r} is no name for a token; use lower-case letters, digits and hyphens, at most 40."
-        )
     if not 1 <= days <= MOST_DAYS:
         raise BadInput(f"A campaign token is given for 1 to {MOST_DAYS} days, not {days}.")
-    if CampaignToken.objects.filter(name=name).exists():
-        raise BadInput(f"There is a token {name!r} already, perhaps a revoked one; choose another name.")
-    token, expires = PREFIX + secrets.token_urlsafe(32), timezone.now() + timedelta(days=days)
-    CampaignToken.objects.create(
-        name=name, sha256=sha256_hex(token.encode()), person=person.ref, expires_at=expires
-    )
+    token, digest = draw(CampaignToken, name, PREFIX)
+    expires = timezone.now() + timedelta(days=days)
+    CampaignToken.objects.create(name=name, sha256=digest, person=person.ref, expires_at=expires)
     detail = {"person": person.ref, "expires_at": expires.isoformat(timespec="seconds")}
     _record("campaign_token.create", name, by, detail)
     return token
@@ -63,7 +54,7 @@ def starter(token: str, now: datetime) -> tuple[Actor, Person] | None:
 
     Raises NotAllowed for one that expired, or whose person could not start campaigns now.
     """
-    row = CampaignToken.objects.filter(sha256=sha256_hex(token.encode()), revoked_at=None).first()
+    row = in_use(CampaignToken, token)
     if row is None:
         return None
     if row.expires_at <= now:

@@ -25,7 +25,7 @@ from loop.follow import Ticker
 from loop.installation import repo_of
 from loop.installed import tree_of
 from loop.management.commands.verify import as_json, wait_for, words
-from loop.models import Campaign, HiddenQuery, Preflight, Rollout, Verification
+from loop.models import Campaign, Generation, HiddenQuery, Preflight, Rollout, Verification
 from loop.repos import CommitNote, digest_of, edited
 from tests.loop.conftest import COINS, Service
 from tests.loop.test_gate_service import allow
@@ -35,7 +35,7 @@ WHY = "Something looks wrong tonight."
 BROKEN = "raise SystemExit(3)\n"
 
 
-def release_of(service: Service, files: dict[str, str], origin: str = "test") -> Release:
+def release_of(service: Service, files: dict[str, str]) -> Release:
     """A registered release: the live one with these files instead."""
     live = live_release(service.task)
     tree = edited(tree_of(live.harness), files)
@@ -45,7 +45,7 @@ def release_of(service: Service, files: dict[str, str], origin: str = "test") ->
     version = actions.register_version(
         kind="harness", digest=digest_of(tree), task=service.task, manifest=manifest, by=LOOP
     )
-    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, origin)
+    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, "test")
     return actions.register_release(draft=draft, by=LOOP)
 
 
@@ -63,8 +63,8 @@ def test_whoever_started_the_campaign_that_made_a_release_does_not_count_towards
 ) -> None:
     first = ask(better, 0, service.operator, print)
     Campaign.objects.filter(pk=first.query.campaign_id).update(started_by="p-starter")
-    origin = f"campaign {first.query.campaign.ref} generation 1"
-    made = release_of(service, {"notes.txt": "Made by the campaign.\n"}, origin)
+    made = release_of(service, {"notes.txt": "Made by the campaign.\n"})
+    Generation.objects.create(campaign=first.query.campaign, number=1, candidate=made)
     row = ask(made, 0, service.operator, print)
     assert row.query.proposal.excluded == sorted(["p-starter", service.operator.ref])
 
