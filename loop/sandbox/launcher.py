@@ -13,7 +13,7 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,7 @@ class Launcher:
     @classmethod
     def fork(cls, not_its: tuple[int, ...]) -> Launcher:
         """A new one; `not_its` are descriptors of ours that it shall not have."""
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            for descriptor in not_its:
-                os.close(descriptor)
-            _become_bwrap(theirs)
-        theirs.close()
-        return cls(pid, ours)
+        return cls(*fork_waiting(os.fork, not_its, _become_bwrap))
 
     def launch(
         self, limits: Limits, command: list[str], uid: int | None, descriptors: Mapping[int, int]
@@ -62,6 +54,21 @@ class Launcher:
             for descriptor in own:
                 os.close(descriptor)
             self.channel.close()
+
+
+def fork_waiting(
+    fork: Callable[[], int], not_its: tuple[int, ...], become: Callable[[socket.socket], None]
+) -> tuple[int, socket.socket]:
+    """A child that takes what it shall become from a socket: its pid, and our end. `become` must not return."""
+    ours, theirs = socket.socketpair()
+    pid = fork()
+    if pid == 0:
+        ours.close()
+        for descriptor in not_its:
+            os.close(descriptor)
+        become(theirs)
+    theirs.close()
+    return pid, ours
 
 
 NAMES = {CLONE_NEWNS: "mnt", CLONE_NEWUSER: "user"}

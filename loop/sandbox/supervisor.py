@@ -31,7 +31,7 @@ from loop.sandbox import verdicts, watch
 from loop.sandbox.cgroup import MemoryGroup
 from loop.sandbox.collect import Refused, collect
 from loop.sandbox.command import MIB, SECCOMP_FD, STARTED_FD, STATUS_FD, build_command
-from loop.sandbox.launcher import Launcher
+from loop.sandbox.launcher import Launcher, fork_waiting
 from loop.sandbox.logs import LogKeeper
 from loop.sandbox.namespaces import (
     PR_SET_CHILD_SUBREAPER,
@@ -142,15 +142,7 @@ def serve() -> None:
 
 def _fork_standby(brood: Brood, not_its: tuple[int, ...]) -> tuple[int, socket.socket]:
     """A supervisor that makes itself ready and waits: its pid, and the socket on which it takes its descriptors."""
-    ours, theirs = socket.socketpair()
-    pid = brood.fork()
-    if pid == 0:
-        ours.close()
-        for descriptor in not_its:
-            os.close(descriptor)
-        _supervise(theirs)
-    theirs.close()
-    return pid, ours
+    return fork_waiting(brood.fork, not_its, _supervise)
 
 
 def _supervise(ready: socket.socket) -> None:
