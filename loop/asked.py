@@ -117,9 +117,13 @@ def _measure(task: InstalledTask, release: Release, campaign: Campaign, contract
 
 
 def _starters(release: Release) -> tuple[str, ...]:
-    """Who started a campaign that made or tried the release: they do not count towards it, whoever has it measured."""
-    made = Q(generations__candidate=release) | (Q(rollouts__release=release) & ~Q(base_release=release))
-    campaigns = Campaign.objects.filter(made)
+    """Who started a campaign that made the release: they do not count towards it, whoever has it measured.
+
+    The log names the first such campaign in the release's origin, where an export's replay looks for it too
+    (docs/audit-format.md, R10); a later one that came to the same release has it as a candidate.
+    """
+    named = release.origin.partition("campaign ")[2].partition(" ")[0]
+    campaigns = Campaign.objects.filter(Q(ref=named) | Q(generations__candidate=release))
     return tuple(campaigns.order_by("started_by").values_list("started_by", flat=True).distinct())
 
 

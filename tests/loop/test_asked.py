@@ -35,7 +35,7 @@ WHY = "Something looks wrong tonight."
 BROKEN = "raise SystemExit(3)\n"
 
 
-def release_of(service: Service, files: dict[str, str]) -> Release:
+def release_of(service: Service, files: dict[str, str], origin: str = "test") -> Release:
     """A registered release: the live one with these files instead."""
     live = live_release(service.task)
     tree = edited(tree_of(live.harness), files)
@@ -45,7 +45,7 @@ def release_of(service: Service, files: dict[str, str]) -> Release:
     version = actions.register_version(
         kind="harness", digest=digest_of(tree), task=service.task, manifest=manifest, by=LOOP
     )
-    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, "test")
+    draft = actions.ReleaseDraft(service.task, version, None, live, live.binding, origin)
     return actions.register_release(draft=draft, by=LOOP)
 
 
@@ -58,13 +58,16 @@ def better(service: Service) -> Release:
     )
 
 
+@pytest.mark.parametrize("first_to_make_it", [True, False])
 def test_whoever_started_the_campaign_that_made_a_release_does_not_count_towards_it(
-    service: Service, better: Release
+    service: Service, better: Release, first_to_make_it: bool
 ) -> None:
     first = ask(better, 0, service.operator, print)
     Campaign.objects.filter(pk=first.query.campaign_id).update(started_by="p-starter")
-    made = release_of(service, {"notes.txt": "Made by the campaign.\n"})
-    Generation.objects.create(campaign=first.query.campaign, number=1, candidate=made)
+    origin = f"campaign {first.query.campaign.ref} generation 1" if first_to_make_it else "test"
+    made = release_of(service, {"notes.txt": "Made by the campaign.\n"}, origin)
+    if not first_to_make_it:
+        Generation.objects.create(campaign=first.query.campaign, number=1, candidate=made)
     row = ask(made, 0, service.operator, print)
     assert row.query.proposal.excluded == sorted(["p-starter", service.operator.ref])
 
