@@ -310,5 +310,8 @@ def _footprint(folder: Path) -> str:
 
 
 def _environment() -> str:
-    packages = sorted(f"{each.name}=={each.version}" for each in metadata.distributions())
+    told = (
+        each.metadata for each in metadata.distributions()
+    )  # read once: `name` and `version` read it again
+    packages = sorted(f"{each['Name']}=={each['Version']}" for each in told)
     return json_digest({"python": sys.version, "machine": platform.machine(), "packages": packages})
