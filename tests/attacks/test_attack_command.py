@@ -9,9 +9,17 @@ from pathlib import Path
 from tests.attacks.workers import commons, kinds
 from tests.conftest import Manage
 
-# Leaves the program in the host's network, where abstract sockets can be reached.
+# Leaves the sandbox's own root writable.
 LEAKY = """#!/bin/sh
-for word do shift; [ "$word" = --unshare-net ] || set -- "$@" "$word"; done
+before=
+for word do
+  shift
+  case "$before$word" in
+    --remount-ro) before=--remount-ro ;;
+    --remount-ro/) before= ;;
+    *) set -- "$@" $before "$word"; before= ;;
+  esac
+done
 exec /usr/bin/bwrap "$@"
 """
 THREE = ("labels_by_path", "output_symlink", "gateway_mcp")
@@ -74,10 +82,10 @@ def test_what_is_not_contained_is_said_and_ends_with_exit_status_1(manage: Manag
         (folder / "bwrap").write_text(LEAKY)
         (folder / "bwrap").chmod(0o755)
         path = f"{folder}:{os.environ['PATH']}"
-        done = manage("attack", "network_unix", "--as", kinds()[0], PATH=path)
+        done = manage("attack", "write_outside", "--as", kinds()[0], PATH=path)
     assert done.returncode == 1 and not done.stderr
     assert (
-        "NOT CONTAINED: It says itself that it succeeded. It reached a listener: unix abstract."
-        in done.stdout
+        "write_outside as" in done.stdout
+        and "NOT CONTAINED: It says itself that it succeeded." in done.stdout
     )
     assert done.stdout.splitlines()[-1] == "1 attacks, 0 contained, 0 information only, 1 NOT CONTAINED"
