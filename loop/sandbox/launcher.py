@@ -84,9 +84,8 @@ def _become_bwrap(channel: socket.socket) -> None:
             os._exit(0)  # nobody wanted this one
         # High, so that none is in the place of another's target.
         handles = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, HIGH_FD) for each in received]
-        for each in received:
-            os.close(each)
         said = json.loads(b"".join(iter(lambda: channel.recv(BLOCK), b"")))
+        _close_all_but(handles)
         for kind in said["kinds"]:
             setns(handles.pop(0), kind)
         if said["uid"] is None:
@@ -99,6 +98,15 @@ def _become_bwrap(channel: socket.socket) -> None:
         os.write(2, f"bubblewrap could not be started: {error}".encode())
     finally:
         os._exit(126)
+
+
+def _close_all_but(kept: list[int]) -> None:
+    """Whatever else this process was born with, known or not: a descriptor of ours must not reach the program."""
+    after = 3
+    for descriptor in sorted(kept):
+        os.closerange(after, descriptor)
+        after = descriptor + 1
+    os.closerange(after, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def _exec(limits: Limits, command: list[str], uid: Any) -> None:

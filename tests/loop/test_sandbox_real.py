@@ -40,6 +40,17 @@ def test_the_program_inherits_no_descriptor(real: Runner) -> None:
     assert result.log_tail == "[0, 1, 2, 3]\n"
 
 
+@pytest.mark.parametrize("name", runnable())
+def test_the_program_inherits_no_descriptor_when_many_runs_start_at_once(name: str, tmp_path: Path) -> None:
+    source = "import os, time; print(sorted(map(int, os.listdir('/proc/self/fd')))); time.sleep(0.05)"
+    runs = []
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(12):
+            (tmp_path / str(number)).mkdir()
+            runs.append(pool.submit(runner_of(get_backend(name), tmp_path / str(number)), source))
+    assert [run.result().log_tail for run in runs] == ["[0, 1, 2, 3]\n"] * 12
+
+
 def test_git_and_compiled_leftovers_of_a_tree_are_not_shown(real: Runner, tmp_path: Path) -> None:
     for name in (".git", "__pycache__"):
         (tmp_path / "harness" / name).mkdir(parents=True)
