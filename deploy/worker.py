@@ -30,8 +30,13 @@ class PawlWorker(Worker):
 
 
 def make_worker(names: list[str]) -> PawlWorker:
-    """A worker on the named queues of settings.RQ_QUEUES, with their serializer."""
+    """A worker on the named queues of settings.RQ_QUEUES, with their serializer.
+
+    What jobs need is imported before the first: every job is a fork, and would otherwise import it anew.
+    """
     import django_rq
+
+    import loop.jobs  # noqa: F401
 
     queues: list[Any] = [django_rq.get_queue(name) for name in names]
     return PawlWorker(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 RESAMPLES = 4000
 BLOCK = 2_000_000  # numbers held at once
@@ -32,6 +31,8 @@ def mean_interval(differences: NDArray[np.float64], seed: int) -> tuple[float, f
     if float(np.ptp(differences)) <= 1e-12 * float(np.abs(differences).max()):
         point = float(differences.mean())
         return point, point
+    from scipy import stats  # imported here: it costs a second, and most processes never compare
+
     found = stats.bootstrap(
         (differences,),
         np.mean,

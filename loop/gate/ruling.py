@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy import stats
-
 from loop.gate.binary import Z95
 from loop.gate.types import Comparison, Rules, Ruling, SliceResult
 
@@ -32,6 +30,8 @@ def missingness(comparison: Comparison) -> str:
     total, new, old = comparison.results, comparison.missing_candidate, comparison.missing_incumbent
     if new == old:
         return ""
+    from scipy import stats  # imported here: it costs a second, and results are seldom missing
+
     fisher = float(stats.fisher_exact([[new, total - new], [old, total - old]]).pvalue)
     if abs(new - old) / total > MISSING_GAP or fisher < FISHER_LEVEL:
         return (
