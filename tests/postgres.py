@@ -10,6 +10,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+NOTHING_LASTS = (
+    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "jit=off", "checkpoint_timeout=1h",
+)  # fmt: skip
+
 
 def server_programs() -> Path | None:
     """The folder with initdb and postgres (the newest one installed), or None."""
@@ -57,7 +61,8 @@ def start_cluster() -> str:
 
     data = folder / "data"
     call("initdb", "-D", str(data), "-U", "pawl", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=60"
+    settings = ["listen_addresses=''", "max_connections=60", *NOTHING_LASTS]
+    options = " ".join([f"-k {folder}", *(f"-c {setting}" for setting in settings)])
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(call, "pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
     call("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-o", options, "-w", "start")

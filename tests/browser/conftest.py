@@ -15,6 +15,7 @@ from governance.audit.checkpoints import init_signer
 from tests.browser.screenshots import ARGUMENTS, CHROMIUM, NARROW, Visit, log_in
 from tests.desk_scene import Scene, make_scene
 from tests.governance.cast import PASSWORD, make_world
+from tests.snapshot import remembered
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def scene(browser: Browser, transactional_db: None, settings: Settings, tmp_path
     settings.PAWL_HOME = tmp_path
     (tmp_path / "keys").mkdir()
     init_signer()
-    return make_scene(make_world())
+    return remembered("lasting scene", tmp_path, lambda: make_scene(make_world()))
 
 
 @dataclass

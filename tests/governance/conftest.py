@@ -9,6 +9,7 @@ from pytest_django.fixtures import Settings
 
 from governance.audit.checkpoints import init_signer
 from tests.governance.cast import World, make_world
+from tests.snapshot import remembered
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def signer_home(settings: Settings, tmp_path: Path) -> Path:
 @pytest.fixture
 def world(db: None, signer_home: Path) -> World:
     """An instance with its people, one task and a signer, on the test database."""
-    return make_world()
+    return remembered("world", signer_home, make_world)
 
 
 @pytest.fixture
 def lasting_world(transactional_db: None, signer_home: Path) -> World:
     """The same, with transactions that really commit (for races between threads)."""
-    return make_world()
+    return remembered("lasting world", signer_home, make_world)

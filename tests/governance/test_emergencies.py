@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -16,14 +17,16 @@ from governance.models import AuditEntry, Proposal
 from governance.pointers import live_release
 from governance.roles import OPERATOR
 from tests.governance.cast import BOLDER, REASON, World, make_release, make_world, say
+from tests.snapshot import remembered
 
+MORE = {"rita": (OPERATOR,), "otto": (OPERATOR,)}
 WHY = "Every answer since midnight is wrong and no former release reads the new scans."
 
 
 @pytest.fixture
-def world(db: None, signer_home: object) -> World:
+def world(db: None, signer_home: Path) -> World:
     """The usual instance with a second and third operator."""
-    return make_world({"rita": (OPERATOR,), "otto": (OPERATOR,)})
+    return remembered("three operators", signer_home, lambda: make_world(MORE))
 
 
 def broken(world: World) -> Proposal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from governance.actions import hold, lift_hold, open_proposal, register_release, revert, revert_lineage
@@ -27,12 +29,13 @@ from tests.governance.cast import (
     promoted,
     ready,
 )
+from tests.snapshot import remembered
 
 
 @pytest.fixture
-def world(db: None, signer_home: object) -> World:
+def world(db: None, signer_home: Path) -> World:
     """The usual instance with a second operator."""
-    return make_world({"otto": (OPERATOR,)})
+    return remembered("two operators", signer_home, lambda: make_world({"otto": (OPERATOR,)}))
 
 
 def child_of(world: World, parent: Release) -> Release:

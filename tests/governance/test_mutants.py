@@ -12,6 +12,8 @@ from tests.governance.proof.mutation import GUARDED, Mutant, broken, code_now, m
 from tests.governance.proof.stage import make_stage
 from tests.governance.proof.world import Broken
 
+pytestmark = pytest.mark.one_database
+
 HISTORIES = 6
 SAMPLE = (
     "governance.rules:check_not_involved:no person.ref in proposal.excluded",

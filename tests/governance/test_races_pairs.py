@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -30,15 +31,16 @@ from tests.governance.cast import (
     say,
 )
 from tests.governance.proof.clock import Clock
+from tests.snapshot import remembered
 
 Act = Callable[[], object]
 ROUNDS = 3
 
 
 @pytest.fixture
-def world(transactional_db: None, signer_home: object) -> World:
+def world(transactional_db: None, signer_home: Path) -> World:
     """The usual instance with a second operator."""
-    return make_world({"otto": (OPERATOR,)})
+    return remembered("lasting operators", signer_home, lambda: make_world({"otto": (OPERATOR,)}))
 
 
 def together(*acts: Act) -> list[GovernanceError | None]:

@@ -1,4 +1,4 @@
-"""Hundreds of random histories, each act foretold by an oracle that knows the pages and not the code.
+"""Dozens of random histories, each act foretold by an oracle that knows the pages and not the code.
 
 A failure names the history's number: `manage.py bench core --interleavings 1 --start NUMBER` repeats it.
 """
@@ -16,7 +16,7 @@ from tests.governance.proof.oracle import Actor
 from tests.governance.proof.stage import QUORUM, Stage, make_stage
 from tests.governance.proof.world import Broken
 
-COUNT = 200
+COUNT = 120
 SELDOM = {"pass_time", "signer", "account"}  # no acts of anybody
 
 

@@ -1,8 +1,9 @@
 """Campaigns whose every act is killed once: `python -m tests.loop.kill_sweep` in a data home of its own, JSON out.
 
-First a campaign runs undisturbed and its acts' points are counted (tests/loop/fuse.py). Then, from a copy of the
-same start, campaign number n is run in which every act is killed at its n-th point and begun again by a new process,
-for every n there is. Each line is {"strikes": [[act, point]], "points": {act: [point]}, "outcome": {...}}.
+First a campaign runs undisturbed and its acts' points are counted (tests/loop/fuse.py). Then, from a copy of what the
+first act with n points found, campaign number n is run in which every act is killed at its n-th point and begun again
+by a new process, for every n there is. Each line is
+{"strikes": [[act, point]], "points": {act: [point]}, "outcome": {...}}.
 """
 
 from __future__ import annotations
@@ -59,12 +60,16 @@ def _do(act: Callable[[], object], fuse: Fuse) -> None:
         os._exit(status)
 
 
-def run(ref: str, fatal: int) -> dict[str, Any]:
-    """The campaign to its end; every act is begun once by a process that dies at its point `fatal`."""
+def run(ref: str, fatal: int, before: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+    """The campaign to its end; every act is begun once by a process that dies at its point `fatal`.
+
+    `before` is called with the name of every act that is due.
+    """
     points: dict[str, list[str]] = {}
     strikes = []
     while (due := next_act(ref)) is not None:
         name, act = due
+        before(name)
         killed, passed = in_child(act, 0 if name in points else fatal)
         points.setdefault(name, passed)
         if killed:
@@ -118,24 +123,41 @@ def _readable(version: Any) -> bool:
     return digest_of(tree_of(version)) == version.digest
 
 
+class Homes:
+    """The data home, and copies of it as each act of the undisturbed campaign found it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.copies = home.with_name("copies")
+
+    def keep(self, act: str) -> None:
+        """Copies the home as this act finds it."""
+        shutil.copytree(self.home, self.copies / act, symlinks=True)
+
+    def put_back(self, act: str) -> None:
+        """Makes the home what this act found."""
+        from django.db import connections
+
+        connections.close_all()
+        shutil.rmtree(self.home)
+        shutil.copytree(self.copies / act, self.home, symlinks=True)
+
+
 def main() -> None:
     """One line of JSON for the undisturbed campaign and one for each n."""
+    import optuna  # noqa: F401  # once for all workers
     from django.db import connections
 
     from loop.sandbox import get_backend
 
-    home = Path(os.environ["PAWL_HOME"])
+    homes = Homes(Path(os.environ["PAWL_HOME"]))
     get_backend()  # once for all workers: a sandbox that was tried is not tried again
     ref = coins(SEED, GENERATIONS)
     connections.close_all()
-    template = home.with_name("template")
-    shutil.copytree(home, template, symlinks=True)
-    calm = run(ref, 0)
+    calm = run(ref, 0, homes.keep)
     print(json.dumps(calm), flush=True)
     for fatal in range(1, max(map(len, calm["points"].values())) + 1):
-        connections.close_all()
-        shutil.rmtree(home)
-        shutil.copytree(template, home, symlinks=True)
+        homes.put_back(next(act for act, points in calm["points"].items() if len(points) >= fatal))
         print(json.dumps(run(ref, fatal)), flush=True)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from deploy.home import REPO
 
 DEADLINE_S = 600.0
-LOOK_S = 0.005  # between two looks: the processes that are watched need the processor too
+LOOK_S = 0.02  # between two looks: the processes that are watched need the processor too
 Env = dict[str, str]
 
 

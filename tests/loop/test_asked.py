@@ -31,6 +31,8 @@ from tests.loop.conftest import COINS, Service
 from tests.loop.test_gate_service import allow
 from tests.loop.test_stop import waiting
 
+pytestmark = pytest.mark.one_database
+
 WHY = "Something looks wrong tonight."
 BROKEN = "raise SystemExit(3)\n"
 

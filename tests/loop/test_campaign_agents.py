@@ -16,6 +16,8 @@ from loop.models import AgentCall, Campaign, Generation
 from tests.loop.conftest import Service
 from tests.loop.fake_providers import FakeProvider, Fault, Say, fake_provider, install_profile
 
+pytestmark = pytest.mark.one_database
+
 SETTINGS = (Path(__file__).parents[1] / "fixtures" / "coins" / "seed" / "settings.toml").read_text()
 FIRST = (
     Say(tools=(("edit_file", {"path": "main.py", "old": 'print("weighed")', "new": 'print("done")'}),)),

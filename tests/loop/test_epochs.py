@@ -24,6 +24,8 @@ from loop.models import ArchiveEntry, Campaign, HiddenQuery, Rollout
 from tests.loop.conftest import COINS, Service
 from tests.loop.preflighted import hold_green
 
+pytestmark = pytest.mark.one_database
+
 
 def new_epoch(service: Service, tmp_path: Path) -> Version:
     """Put an evaluator in force that gives every answer a point."""

@@ -32,6 +32,8 @@ from tests.loop.served_coins import MODEL, PREPARE
 from tests.loop.test_rollout import ASKING
 from tests.loop.tiny_task import TASK_TOML, write_task, write_tree
 
+pytestmark = pytest.mark.one_database
+
 
 @dataclass
 class Desk:

@@ -31,6 +31,8 @@ from tests.loop.conftest import Service
 from tests.loop.fake_providers import Drop, FakeProvider, Fault, Say, fake_provider
 from tests.loop.served_coins import CALLS, install_served
 
+pytestmark = pytest.mark.one_database
+
 TOKENS = 15  # of one answered call
 GONE = Fault(401)  # an outage that is not worth another try, so that no test waits
 

@@ -26,6 +26,8 @@ from loop.preflights import carry_out, green_preflight, hold_preflight, latest
 from loop.types import Score
 from tests.loop.conftest import COINS, Service
 
+pytestmark = pytest.mark.one_database
+
 
 def quiet(check: Check) -> None:
     """Nobody listens."""

@@ -38,6 +38,8 @@ from loop.serving.manager import stop_servers
 from tests.loop.conftest import COINS, Service
 from tests.loop.tiny_models import write_model
 
+pytestmark = pytest.mark.one_database
+
 WHY = "Something looks wrong tonight."
 INPUTS = [{"id": "a", "weight": 9.0}, {"id": "b", "weight": 0.1}]
 END_S = LEASE.total_seconds()

@@ -15,6 +15,9 @@ from loop.models import AgentCall, Campaign, Generation
 from loop.presenters import step_view
 from tests.desk_scene import Scene, make_scene
 from tests.governance.cast import make_world
+from tests.snapshot import remembered
+
+pytestmark = pytest.mark.one_database
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def scene(db: None, settings: Settings, tmp_path: Path) -> Scene:
     settings.PAWL_HOME = tmp_path
     (tmp_path / "keys").mkdir()
     init_signer()
-    return make_scene(make_world())
+    return remembered("scene", tmp_path, lambda: make_scene(make_world()))
 
 
 @pytest.fixture

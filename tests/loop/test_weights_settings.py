@@ -22,6 +22,8 @@ from tests.loop.conftest import Service
 from tests.loop.letters_task import ANSWER_TOKENS, TRAINING, write_letters
 from tests.loop.preflighted import hold_green
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def letters(service: Service, tmp_path: Path) -> Iterator[Service]:

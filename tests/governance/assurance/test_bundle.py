@@ -37,6 +37,8 @@ from tests.governance.assurance.forge import (
     with_new_manifest,
 )
 
+pytestmark = pytest.mark.one_database
+
 EXPECTED_FILES = {
     "MANIFEST.json", "VERIFY.md", "artifacts/adapters/one/manifest.json", "checkpoint", "checkpoint.prev",
     "consistency.txt", "entries.jsonl", "identities.jsonl", "leaf-hashes.txt", "verify.py", "views/events.csv",

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from governance.assurance.bundle import Pins, check_bundle
 from governance.assurance.bundle_parts import OK
 from tests.governance.assurance import independent_replay, independent_state, independent_verifier
@@ -15,6 +17,8 @@ from tests.governance.assurance.history import Forger, History
 from tests.governance.assurance.independent_verifier import Verifier
 from tests.governance.assurance.test_bundle import flipped, pinned, sampled, tree_of
 from tests.governance.assurance.test_forged_histories import bundle
+
+pytestmark = pytest.mark.one_database
 
 Forge = Callable[[Forger], object]
 

@@ -11,6 +11,8 @@ from governance.actions import keep_account
 from governance.models import AuditEntry, Proposal, Review
 from tests.governance.cast import PASSWORD, SEED, World, approved, promoted, ready, say
 
+pytestmark = pytest.mark.one_database
+
 MODELS = [model._meta.model_name for model in apps.get_app_config("governance").get_models()]
 READ = [name for name in MODELS if name != "audithead"]
 

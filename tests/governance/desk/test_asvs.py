@@ -18,6 +18,8 @@ from tests.governance.cast import REASON, World, approved, make_adapter, ready, 
 from tests.governance.desk.deciding_posts import governed_state, make_posts
 from tests.governance.together import together
 
+pytestmark = pytest.mark.one_database
+
 
 def as_person(world: World, name: str) -> Client:
     client = Client(headers={"host": "localhost"}, raise_request_exception=False)

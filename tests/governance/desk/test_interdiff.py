@@ -29,6 +29,8 @@ from tests.governance.cast import (
     verifying,
 )
 
+pytestmark = pytest.mark.one_database
+
 FORMER = "Five votes are worth their price; the interval says so."
 FIVE: Tree = {**SEED, "settings.toml": ("file", b"votes = 5\n")}
 NEXT: Tree = {**SEED, "settings.toml": ("file", b"votes = 7\n"), "main.py": ("file", b"print(3)\n")}

@@ -23,6 +23,8 @@ from tests.governance.cast import PASSWORD, REASON, World
 from tests.governance.desk.factor_helpers import browser, log_in
 from tests.governance.desk.software_passkey import PRESENT, SoftwarePasskey
 
+pytestmark = pytest.mark.one_database
+
 SITE = Site("localhost", "http://localhost")
 STOP = {"act": "stop", "scope": "", "reason": REASON, "password": PASSWORD}
 

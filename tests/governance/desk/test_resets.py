@@ -25,6 +25,8 @@ from tests.governance.desk.software_passkey import SoftwarePasskey
 from tests.governance.desk.test_passkeys import add
 from tests.governance.together import together
 
+pytestmark = pytest.mark.one_database
+
 CHANGED = "is not as the log recorded it"
 OURS = "a pass phrase of somebody else"
 

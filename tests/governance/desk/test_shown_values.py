@@ -19,6 +19,8 @@ from governance.roles import roles_of
 from governance.templatetags import pawl
 from tests.governance.cast import REASON, World, promoted, ready, say
 
+pytestmark = pytest.mark.one_database
+
 NUMBERS: list[tuple[Any, Any, str]] = [
     (pawl.score, 0.123456, "0.1235"),
     (pawl.score, None, "unknown"),

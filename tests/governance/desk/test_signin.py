@@ -20,6 +20,8 @@ from governance.models import Attempt, AuditEntry
 from tests.governance.cast import PASSWORD, REASON, World, ready
 from tests.governance.desk.factor_helpers import browser, log_in
 
+pytestmark = pytest.mark.one_database
+
 WAIT = "Too many attempts failed; wait 15 minutes and try again"
 
 

@@ -12,6 +12,8 @@ from tests.governance.cast import PASSWORD, REASON, World, ready
 from tests.governance.desk.deciding_posts import governed_state, make_posts
 from tests.governance.desk.factor_helpers import code_of, give_authenticator, let_time_pass
 
+pytestmark = pytest.mark.one_database
+
 DECIDES_NOTHING = {
     "login", "login-factor", "logout",  # the door itself
     "password",  # asks for the old password in its own form

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -23,14 +24,20 @@ from governance.models import AuditEntry, Person, Proposal
 from governance.policy import policy_now
 from governance.roles import roles_of
 from tests.desk_scene import Scene, make_scene
-from tests.governance.cast import FAIRER, PASSWORD, REASON, World, make_release, say, unreadable
+from tests.governance.cast import FAIRER, PASSWORD, REASON, World, make_release, make_world, say, unreadable
+from tests.snapshot import remembered
 
 LogIn = Callable[[str], Client]
 
 
 @pytest.fixture
-def scene(world: World) -> Scene:
-    return make_scene(world)
+def scene(db: None, signer_home: Path) -> Scene:
+    return remembered("scene", signer_home, lambda: make_scene(make_world()))
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    return scene.world
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tests.governance.cast import (
     promoted,
 )
 
+pytestmark = pytest.mark.one_database
+
 LONG = "Production answers are wrong and no former release is better."
 
 

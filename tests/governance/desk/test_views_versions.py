@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -15,12 +16,13 @@ from governance.audit.checkpoints import make_checkpoint
 from governance.desk.versions import DEEPEST, lineage
 from governance.models import AuditEntry, Pointer
 from tests.desk_scene import Scene, descend, make_scene
-from tests.governance.cast import PASSWORD, REASON, World
+from tests.governance.cast import PASSWORD, REASON, make_world
+from tests.snapshot import remembered
 
 
 @pytest.fixture
-def scene(world: World) -> Scene:
-    return make_scene(world)
+def scene(db: None, signer_home: Path) -> Scene:
+    return remembered("scene", signer_home, lambda: make_scene(make_world()))
 
 
 def as_person(scene: Scene, name: str) -> Client:

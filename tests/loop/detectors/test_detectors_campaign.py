@@ -22,6 +22,8 @@ from tests.loop.conftest import COINS, Service
 from tests.loop.fake_providers import FakeProvider, Say, fake_provider, install_profile
 from tests.loop.test_campaign_agents import FIRST
 
+pytestmark = pytest.mark.one_database
+
 SETTINGS = (COINS / "seed" / "settings.toml").read_text().replace("value = 0.1", "value = 0.6")
 MAIN = (COINS / "seed" / "main.py").read_text()
 DECIDE = Say(tools=(("decide", {"lever": "harness", "reason": "Light coins are called heavy."}),))
