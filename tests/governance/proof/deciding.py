@@ -299,11 +299,15 @@ class Deciding(Proposing):
 
     # --- the world outside ---
 
-    def pass_time(self) -> None:
-        """Time passes: minutes, hours, days."""
+    def pass_time(self) -> Try | None:
+        """Time passes: minutes, hours, days. An emergency that has ended is taken back before: the service's clock
+        goes by the minute, and the replay of the log complains of more than ten."""
+        if self.oracle.overdue():
+            return self._take_back(CLOCK)
         self.clock.forward(hours=self.dice.choice((0.2, 0.2, 1, 1, 3, 3, 3, 25, 25, 49, 73, 337)))
         self.oracle.now = self.clock.now
         self.trace.append(f"now it is {self.clock.now}")
+        return None
 
     def signer(self) -> None:
         """The log's key goes away, or comes back."""
@@ -330,29 +334,35 @@ class Deciding(Proposing):
         if name == "promote_due":
             return self._promote_due()
         by = CLOCK if self.dice.random() < 0.8 else self.anybody()
-        due = self.oracle.overdue()
-
-        def take_back() -> None:
-            for ask in due:
-                self.tally["taken back by the clock"] += 1
-                self.oracle.go_back(who(by), ask.key, ask.base)
-
+        if name == "take_back":
+            return self._take_back(by)
         acts = {
             "expire": (
                 "proposal.expire_due",
                 lambda: actions.expire_due(now=self.clock.now, by=by),
                 self.oracle.expired,
             ),
-            "take_back": (
-                "pointer.revert_due",
-                lambda: actions.revert_due(now=self.clock.now, by=by),
-                take_back,
-            ),
             "refresh": ("proposal.refresh_stale", lambda: actions.refresh_stale(by=by), nothing),
         }
         action, do, then = acts[name]
-        signed = self.oracle.signer or not due or name != "take_back"
-        return Try(action, by, by == CLOCK and signed, do, then)
+        return Try(action, by, by == CLOCK, do, then)
+
+    def _take_back(self, by: Actor) -> Try:
+        """Emergencies that nobody reviewed in time go back."""
+        due = self.oracle.overdue()
+
+        def then() -> None:
+            for ask in due:
+                self.tally["taken back by the clock"] += 1
+                self.oracle.go_back(who(by), ask.key, ask.base)
+
+        return Try(
+            "pointer.revert_due",
+            by,
+            by == CLOCK and (self.oracle.signer or not due),
+            lambda: actions.revert_due(now=self.clock.now, by=by),
+            then,
+        )
 
     def _promote_due(self) -> Try | None:
         """What the policy lets go live without a person; one after the other, until the first refusal."""
