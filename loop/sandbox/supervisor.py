@@ -127,9 +127,7 @@ def serve() -> None:
             request, descriptors, _, _ = socket.recv_fds(channel, 1, 3)
             if not request:
                 return
-            pid, ready = standby or _fork_standby(
-                brood, (channel.fileno(), owner, *starting, *descriptors)
-            )
+            pid, ready = standby or _fork_standby(brood, (channel.fileno(), owner, *starting, *descriptors))
             standby = None
             socket.send_fds(ready, [b"r"], descriptors)
             for descriptor in descriptors:
