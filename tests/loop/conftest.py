@@ -32,7 +32,7 @@ class Service:
     operator: Actor
     reviewers: tuple[Actor, Actor]
 
-    def campaign(self, generations: int = 4, seed: int = 1, **budgets: float) -> Campaign:
+    def campaign(self, generations: int = 2, seed: int = 6, **budgets: float) -> Campaign:
         """A campaign of the search backend on the harness lever."""
         wish = Wish("search", seed, ("harness",), Budgets(generations=generations, **budgets))  # type: ignore[arg-type]
         return start(self.task, wish, self.operator)
