@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -309,7 +310,9 @@ def _footprint(folder: Path) -> str:
     return json_digest({name: list(map(str, values)) for name, values in stats.items()})
 
 
+@cache
 def _environment() -> str:
+    """Its digest; a process has one environment, however often it is asked."""
     told = (
         each.metadata for each in metadata.distributions()
     )  # read once: `name` and `version` read it again

@@ -17,7 +17,7 @@ from tests.loop.sandboxes import runner_of
 # The child has nothing of its parent's environment, name or session left when it takes its memory.
 HIDING = """
 import os, subprocess, sys
-subprocess.run([sys.executable, "-I", "-c", "x = b'1' * (80 << 20); import time; time.sleep(.4)"], env={},
+subprocess.run([sys.executable, "-I", "-c", "x = b'1' * (80 << 20); import time; time.sleep(1.5)"], env={},
                start_new_session=True)
 """
 SOCKETS = """
@@ -32,7 +32,7 @@ for _ in range(60):
             while True: end.send(bytes(1 << 16))
         except BlockingIOError:
             continue
-time.sleep(.4)
+time.sleep(1.5)
 """
 
 
