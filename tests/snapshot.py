@@ -5,7 +5,10 @@ A copy is the same rows and the same files, so nothing can tell it from the one 
 
 from __future__ import annotations
 
+import atexit
 import pickle
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ class Snapshot:
     """The rows of every governed table, the files of the data home, and what the maker returned."""
 
     rows: dict[type[models.Model], list[tuple[Any, ...]]]
-    files: dict[str, bytes]
+    files: Path
     made: bytes
 
     @classmethod
@@ -36,7 +39,9 @@ class Snapshot:
                 order = model._meta.pk.column
                 cursor.execute(f'SELECT {_columns(model)} FROM {model._meta.db_table} ORDER BY "{order}"')
                 rows[model] = cursor.fetchall()
-        files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+        files = Path(tempfile.mkdtemp(prefix="pawl-test-"))
+        atexit.register(shutil.rmtree, files, ignore_errors=True)
+        shutil.copytree(home, files, symlinks=True, dirs_exist_ok=True)
         return cls(rows, files, pickle.dumps(made))
 
     def restore(self, home: Path) -> Any:
@@ -53,10 +58,7 @@ class Snapshot:
             filled = [model for model, rows in self.rows.items() if rows]
             for statement in connection.ops.sequence_reset_sql(no_style(), filled):
                 cursor.execute(statement)
-        for name, content in self.files.items():
-            (home / name).parent.mkdir(parents=True, exist_ok=True)
-            (home / name).write_bytes(content)
-            (home / name).chmod(0o600)
+        shutil.copytree(self.files, home, symlinks=True, dirs_exist_ok=True)
         return pickle.loads(self.made)
 
 

@@ -29,6 +29,8 @@ from tests.governance.cast import (
     unreadable,
 )
 
+pytestmark = pytest.mark.one_database
+
 BOTH: Tree = {"main.py": ("file", b"print(2)\n"), "settings.toml": ("file", b"votes = 3\n")}
 
 

@@ -17,6 +17,8 @@ from governance.policy import bundled_text
 from governance.roles import roles_of
 from tests.governance.cast import BETTER, PASSWORD, REASON, World, age, make_release, promoted, ready
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture(autouse=True)
 def passwords(monkeypatch: pytest.MonkeyPatch) -> None:

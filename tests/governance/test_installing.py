@@ -23,6 +23,8 @@ from governance.pointers import evaluator_in_force, live_release
 from governance.policy import policy_in_force
 from tests.governance.cast import BETTER, BOLDER, SEED, World, make_adapter, make_harness, make_release
 
+pytestmark = pytest.mark.one_database
+
 
 def test_installing_the_same_again_changes_nothing(world: World) -> None:
     size = AuditEntry.objects.count()

@@ -34,6 +34,8 @@ from governance.roster import RoleChange, manifest_of, roster_now
 from governance.submitting import submit_roles
 from tests.governance.cast import PASSWORD, REASON, World, age, change_role, make_person, ready, say
 
+pytestmark = pytest.mark.one_database
+
 
 def test_the_set_up_ends_with_the_second_owner(db: None, signer_home: Path) -> None:
     install_policy(by=SETUP)

@@ -20,6 +20,7 @@ from loop.contract import Budgets
 from loop.installation import install
 from loop.models import Campaign
 from tests.loop.preflighted import hold_green
+from tests.snapshot import remembered
 
 COINS = REPO / "tests" / "fixtures" / "coins"
 
@@ -72,6 +73,10 @@ def service(
     home = tmp_path / "home"
     monkeypatch.setenv("PAWL_HOME", str(home))
     settings.PAWL_HOME = home
+    return remembered("coins", home, _installed)
+
+
+def _installed() -> Service:
     init_signer()
     actions.install_policy(by=SETUP)
     operator = _person("oscar", "operator")

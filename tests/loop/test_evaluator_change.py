@@ -24,6 +24,8 @@ from loop.repos import CommitNote
 from loop.rescoring_hidden import check
 from tests.loop.conftest import COINS, Service
 
+pytestmark = pytest.mark.one_database
+
 OLD = (COINS / "evaluator" / "evaluate.py").read_text()
 STRICT = OLD.replace('float(answers[row["id"]] == row["answer"])', "0.0")
 

@@ -23,7 +23,7 @@ def test_workers_queue_and_web_process_killed_at_every_step_change_nothing(
 ) -> None:
     calm = {**service_env, "PAWL_HOME": str(tmp_path / "calm")}
     home = Path(service_env["PAWL_HOME"])
-    calm_ref, ref = service(calm, "coins", "5"), service(service_env, "coins", "5")
+    calm_ref, ref = service(calm, "coins", "6"), service(service_env, "coins", "6")
     killed: list[str] = []
 
     def strike(step: str) -> None:

@@ -15,6 +15,8 @@ from loop.models import ArchiveEntry, Campaign, HiddenQuery, Rollout
 from tests.loop.conftest import COINS, Service
 from tests.loop.preflighted import hold_green
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("returned", "sentence"),

@@ -23,6 +23,8 @@ from tests.governance.assurance.conftest import Honest
 from tests.governance.assurance.forge import KEY, Forged, entry, story, with_auditor, with_new_manifest
 from tests.governance.assurance.test_bundle import flipped, pinned, unpack
 
+pytestmark = pytest.mark.one_database
+
 Files = dict[str, bytes]
 PINS = Pins([str(KEY)])
 DEEP = b"[" * 100_000 + b"]" * 100_000

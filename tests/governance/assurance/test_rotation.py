@@ -24,6 +24,8 @@ from tests.governance.assurance.forge import KEY, SECRET, with_new_manifest
 from tests.governance.assurance.test_bundle import flipped
 from tests.governance.cast import PASSWORD, World
 
+pytestmark = pytest.mark.one_database
+
 
 def test_the_log_changes_its_key_twice_and_old_and_new_pins_verify(
     world: World, auditor: Actor, history: Checkpoint, tmp_path: Path
