@@ -90,8 +90,7 @@ class Command(PawlCommand):
             report = Path(folder) / "report.xml"
             pytest = ["-m", "pytest", "-q", f"--junitxml={report}", *selection]
             # In the order of the files, for the reordering leaves the few long ones to the end, one after the other.
-            # One more than there are processors, for tests wait for processes and sandboxes.
-            workers = min(4, (os.cpu_count() or 1) + 1)
+            workers = min(4, os.cpu_count() or 1)
             parallel = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
             self.run_program(python(*pytest, *parallel), environment)
             return read_report(report)
