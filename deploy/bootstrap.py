@@ -186,7 +186,7 @@ def _install(stamp: dict[str, str], wanted: dict[str, str]) -> None:
         _announce(list(lists))
         INSTALLING.touch()
         _call(
-            [*pip, "install", "--disable-pip-version-check", "--no-compile", *everything],
+            [*pip, "install", "--disable-pip-version-check", *everything],
             "check the network and pip's lines above",
         )
         INSTALLING.unlink()
