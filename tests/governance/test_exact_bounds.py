@@ -22,6 +22,8 @@ from tests.governance.cast import REASON, World, approved, draft_of, make_world,
 from tests.governance.proof.clock import Clock
 from tests.governance.proof.crowd import OPEN_EVERY, add_proposals
 
+pytestmark = pytest.mark.one_database
+
 SECOND = timedelta(seconds=1)
 
 

@@ -40,6 +40,8 @@ from tests.governance.cast import (
     verifying,
 )
 
+pytestmark = pytest.mark.one_database
+
 
 def test_a_proposal_expects_to_replace_what_is_live_and_excludes_its_proposer(world: World) -> None:
     proposal = drafted(world)

@@ -26,6 +26,8 @@ from tests.governance.cast import (
     verifying,
 )
 
+pytestmark = pytest.mark.one_database
+
 
 def test_one_approval_is_enough_inside_the_envelope(world: World) -> None:
     proposal = ready(world)

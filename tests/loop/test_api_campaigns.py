@@ -27,6 +27,8 @@ from tests.loop.conftest import Service
 from tests.loop.test_gate_service import allow
 from tests.loop.test_stop import waiting
 
+pytestmark = pytest.mark.one_database
+
 PATH = "/api/v1/campaigns"
 KEY = "nightly-2026-05-01"
 ASKED = {"task": "coins", "profile": "search", "levers": ["harness"], "generations": 2, "seed": 3}

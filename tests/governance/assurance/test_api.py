@@ -20,6 +20,8 @@ from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Checkpoint, Pointer, ReadToken
 from tests.governance.cast import PASSWORD, World
 
+pytestmark = pytest.mark.one_database
+
 ENTRIES = "/api/v1/audit/entries"
 
 

@@ -27,6 +27,8 @@ from tests.desk_scene import Scene, make_scene
 from tests.governance.cast import FAIRER, PASSWORD, REASON, World, make_release, make_world, say, unreadable
 from tests.snapshot import remembered
 
+pytestmark = pytest.mark.one_database
+
 LogIn = Callable[[str], Client]
 
 

@@ -19,6 +19,8 @@ from tests.desk_scene import Scene, descend, make_scene
 from tests.governance.cast import PASSWORD, REASON, make_world
 from tests.snapshot import remembered
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def scene(db: None, signer_home: Path) -> Scene:
