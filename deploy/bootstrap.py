@@ -186,13 +186,21 @@ def _install(stamp: dict[str, str], wanted: dict[str, str]) -> None:
         _announce(list(lists))
         INSTALLING.touch()
         _call(
-            [*pip, "install", "--disable-pip-version-check", *everything],
+            [*pip, "install", "--disable-pip-version-check", "--no-compile", *everything],
             "check the network and pip's lines above",
         )
+        _compile()
         INSTALLING.unlink()
     partial = STAMP.with_suffix(".new")
     partial.write_text(json.dumps({**stamp, **wanted}), encoding="utf-8")
     partial.replace(STAMP)
+
+
+def _compile() -> None:
+    """Compile what was installed, on all processors, where pip takes one. Test data of packages may not compile."""
+    say("Compiling what was installed")
+    command = [str(PYTHON), "-m", "compileall", "-qq", "-j", "0", str(VENV / "lib")]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
 
 
 def _announce(names: list[str]) -> None:

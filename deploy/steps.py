@@ -1,4 +1,4 @@
-"""Runs the steps of `lint` one after another, each shown with its name, its seconds and its output."""
+"""Runs a step of `lint`, shown with its name, its seconds and its output."""
 
 from __future__ import annotations
 

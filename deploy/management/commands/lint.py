@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,20 @@ class Command(PawlCommand):
         """Run every step, even after one failed; exit status 1 when any did."""
         with tempfile.TemporaryDirectory(prefix="pawl-lint-") as folder:
             environment = {"PAWL_HOME": folder, "PAWL_BOOTSTRAP": "0"}
-            steps = [*(_fixes() if options["fix"] else []), *_steps()]
-            outcomes = [run_step(step, self.say, environment) for step in steps]
+            outcomes = [self.run(step, environment) for step in _fixes()] if options["fix"] else []
+            with ThreadPoolExecutor(2) as pool:
+                outcomes += pool.map(lambda step: self.run(step, environment), _steps())
         failed = [outcome.name for outcome in outcomes if not outcome.ok]
         self.emit(_as_data(outcomes), f"lint: {', '.join(failed)} failed" if failed else "lint: all passed")
         if failed:
             sys.exit(1)
+
+    def run(self, step: Step, environment: dict[str, str]) -> Outcome:
+        """Run one step; its lines are shown together when it has ended, for another one runs beside it."""
+        lines: list[str] = []
+        outcome = run_step(step, lines.append, environment)
+        self.say("\n".join(lines))
+        return outcome
 
     def say(self, line: str) -> None:
         """Show progress (on stderr with `--json`)."""
@@ -61,6 +70,7 @@ def _fixes() -> list[Step]:
 def _steps() -> list[Step]:
     fix = "python3 manage.py lint --fix"
     steps = [
+        Step("types", (_tool("mypy"),)),  # the longest
         Step("format", (_tool("ruff"), "format", "--check", "."), remedy=fix),
         Step("style", (_tool("ruff"), "check", "--output-format", "concise", "."), remedy=fix),
         Step("sizes", check=lambda: too_long(REPO), remedy="exceptions are listed in deploy/source_rules.py"),
@@ -70,7 +80,6 @@ def _steps() -> list[Step]:
             (_tool("lint-imports"), "--no-cache"),
             remedy="see pyproject.toml, importlinter",
         ),
-        Step("types", (_tool("mypy"),)),
         Step("system checks", python("manage.py", "check", "--fail-level", "WARNING")),
         Step(
             "missing migrations",

@@ -101,7 +101,8 @@ class Command(PawlCommand):
         done = subprocess.run(
             argv,
             cwd=REPO,
-            env={**os.environ, "PAWL_BOOTSTRAP": "0", **(environment or {})},
+            # Bytecode is kept whatever the caller prefers: hundreds of processes would compile the same source again.
+            env={**os.environ, "PAWL_BOOTSTRAP": "0", "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if self.as_json else None,
             check=False,
