@@ -47,6 +47,7 @@ def test_a_campaign_improves_the_harness_and_ends_with_a_proposal(service: Servi
     assert {"kernel", "boundary", "worker", "memory", "seccomp"} <= public["sandbox"].keys()
 
 
+@pytest.mark.one_database
 def test_no_generation_builds_on_a_worse_one(service: Service) -> None:
     campaign = service.run(service.campaign(generations=6))
     best = -1.0
@@ -58,6 +59,7 @@ def test_no_generation_builds_on_a_worse_one(service: Service) -> None:
             best = max(best, row.score_after)
 
 
+@pytest.mark.one_database
 def test_each_harness_rewrite_is_one_commit_with_its_trailers(service: Service) -> None:
     campaign = service.run(service.campaign())
     kept = campaign.generations.filter(lever="harness", number__gt=0).first()
@@ -109,6 +111,7 @@ def test_a_worker_that_lost_its_fence_commits_nothing(service: Service) -> None:
     assert not Lease(Campaign, campaign.pk, lease.fence, lease.task).renew()
 
 
+@pytest.mark.one_database
 def test_a_step_that_keeps_killing_its_workers_ends_its_generation(service: Service) -> None:
     campaign = service.campaign(generations=1)
     campaign.generations.update(attempts=generation.MOST_ATTEMPTS)
@@ -119,24 +122,28 @@ def test_a_step_that_keeps_killing_its_workers_ends_its_generation(service: Serv
     assert campaign.status == Campaign.Status.FAILED
 
 
+@pytest.mark.one_database
 def test_a_spent_budget_ends_the_campaign_and_names_the_budget(service: Service) -> None:
     campaign = service.run(service.campaign(generations=6, wall_s=0.01))
     assert campaign.generations.count() == 1
     assert "wall time" in campaign.status_reason
 
 
+@pytest.mark.one_database
 def test_a_contract_with_more_hidden_queries_than_the_policy_allows_is_refused(service: Service) -> None:
     with pytest.raises(TaskError, match="policy allows 10 hidden queries"):
         service.campaign(hidden_queries=11)
     assert not Campaign.objects.exists()
 
 
+@pytest.mark.one_database
 def test_two_campaigns_on_one_task_do_not_run_at_once(service: Service) -> None:
     service.campaign()
     with pytest.raises(TaskError, match="already running"):
         service.campaign()
 
 
+@pytest.mark.one_database
 def test_a_stopped_campaign_does_nothing_more(service: Service) -> None:
     campaign = service.campaign()
     campaigns.stop(campaign, "The task's data are being corrected.", service.operator)
@@ -145,6 +152,7 @@ def test_a_stopped_campaign_does_nothing_more(service: Service) -> None:
         campaigns.stop(campaign, "Once more for good measure.", service.operator)
 
 
+@pytest.mark.one_database
 def test_the_contract_is_in_the_log_before_the_first_rollout(service: Service) -> None:
     campaign = service.campaign()
     entry = AuditEntry.objects.get(action="campaign.start", object_id=campaign.ref)
@@ -152,6 +160,7 @@ def test_the_contract_is_in_the_log_before_the_first_rollout(service: Service) -
     assert not Rollout.objects.exists()
 
 
+@pytest.mark.one_database
 def test_the_loop_learns_one_bit_and_no_hidden_score(service: Service) -> None:
     """The hidden figures are on the proposal alone: no table of the loop holds them."""
     campaign = service.run(service.campaign())
@@ -173,6 +182,7 @@ def test_the_loop_learns_one_bit_and_no_hidden_score(service: Service) -> None:
     assert not Rollout.objects.filter(split="hidden").exists()
 
 
+@pytest.mark.one_database
 def test_hidden_reads_are_in_the_log(service: Service) -> None:
     campaign = service.run(service.campaign())
     first, again = (row.entry() for row in AuditEntry.objects.filter(action="hidden.read").order_by("seq"))
@@ -180,6 +190,7 @@ def test_hidden_reads_are_in_the_log(service: Service) -> None:
     assert first["detail"]["campaign"] == again["detail"]["campaign"] == campaign.ref
 
 
+@pytest.mark.one_database
 def test_a_verification_that_finds_another_evaluator_in_force_fails(service: Service) -> None:
     campaign = service.campaign()
     queue = service.advance(campaign)
@@ -192,6 +203,7 @@ def test_a_verification_that_finds_another_evaluator_in_force_fails(service: Ser
     assert Verification.objects.get(query__campaign=campaign).bit is False
 
 
+@pytest.mark.one_database
 def test_a_campaign_that_finds_nothing_better_proposes_nothing(service: Service) -> None:
     campaign = service.run(service.campaign(generations=0))
     assert campaign.status == Campaign.Status.FINISHED
@@ -199,6 +211,7 @@ def test_a_campaign_that_finds_nothing_better_proposes_nothing(service: Service)
     assert not Proposal.objects.exists()
 
 
+@pytest.mark.one_database
 def test_the_starter_of_a_campaign_cannot_approve_its_release(service: Service) -> None:
     proposal = proposal_of(service.run(service.campaign()))
     assert service.operator.ref in proposal.excluded
@@ -238,6 +251,7 @@ def test_an_approved_release_goes_live_and_back(service: Service) -> None:
     assert live_release(service.task) == before
 
 
+@pytest.mark.one_database
 def test_the_seed_harness_is_known_by_its_files(service: Service) -> None:
     version = Version.objects.get(kind="harness", task=service.task)
     assert set(version.manifest["files"]) == {"main.py", "settings.toml"}

@@ -78,6 +78,7 @@ NOISY = (
 )
 
 
+@pytest.mark.one_database
 def test_a_hidden_test_of_several_trials_runs_each_with_its_own_seed(
     service: Service, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ TWO_MINTS = {
 GUARD = '[gate.slices.mint]\nfield = "mint"\nof = "labels"\nmargin = 0.1\n'
 
 
+@pytest.mark.one_database
 def test_a_release_that_sacrifices_a_guarded_slice_does_not_pass(service: Service, tmp_path: Path) -> None:
     """Every eighth coin is heavy whatever it weighs: the better cut gains on the others and loses on these."""
     task = install(variant(tmp_path / "minted", "minted", GUARD, **TWO_MINTS), service.operator)
@@ -138,6 +140,7 @@ def test_a_release_that_sacrifices_a_guarded_slice_does_not_pass(service: Servic
         ("[gate]\nsmalest_gain = 0.1\n", "gate.smalest_gain is not a known field"),
     ],
 )
+@pytest.mark.one_database
 def test_a_gate_that_the_hidden_data_cannot_bear_is_refused_at_installation(
     service: Service, tmp_path: Path, gate: str, sentence: str
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_gate_that_the_hidden_data_cannot_bear_is_refused_at_installation(
         install(variant(tmp_path / "task", "other", gate), service.operator)
 
 
+@pytest.mark.one_database
 def test_clusters_are_the_units_of_a_hidden_test(service: Service, tmp_path: Path) -> None:
     edits = ('"weight": weight}', '"weight": weight, "bag": int(key[:2], 16) % 40}')
     gate = '[gate.cluster]\nfield = "bag"\nof = "inputs"\n'
@@ -156,6 +160,7 @@ def test_clusters_are_the_units_of_a_hidden_test(service: Service, tmp_path: Pat
     assert found["method"] == "sign-flip permutation"
 
 
+@pytest.mark.one_database
 def test_the_contract_names_everything_that_decides_and_is_logged_before_the_first_rollout(
     service: Service, tmp_path: Path
 ) -> None:
@@ -204,6 +209,7 @@ def test_two_tasks_over_the_same_hidden_data_share_one_ledger(service: Service, 
     assert "The hidden set has answered 2 of 40 queries, all campaigns together." in said
 
 
+@pytest.mark.one_database
 def test_fresh_data_are_asked_for_once_a_promotion_was_decided_on_these(
     service: Service, tmp_path: Path
 ) -> None:
@@ -224,6 +230,7 @@ def with_its_data(folder: Path, seed: int) -> Path:
     return folder
 
 
+@pytest.mark.one_database
 def test_a_used_up_hidden_set_refuses_campaigns_until_people_put_fresh_data_in_force(
     service: Service, tmp_path: Path
 ) -> None:
@@ -285,11 +292,13 @@ def test_two_campaigns_at_once_never_take_the_last_query_twice(service: Service,
     assert "people have to bring fresh hidden data" in reasons[0]
 
 
+@pytest.mark.one_database
 def test_a_policy_from_before_the_key_still_reads() -> None:
     text = "\n".join(line for line in bundled_text().splitlines() if "per_epoch" not in line)
     assert parse_policy(text).gate.hidden_queries_per_epoch == 40
 
 
+@pytest.mark.one_database
 def test_a_result_lost_to_an_outage_is_missing_and_not_zero() -> None:
     def call(index: int, item: str | None, status: int) -> ModelCall:
         return ModelCall(index, "openai", "m", "m", {}, None, status, "", 0, 0, 0.0, 0.0, item)

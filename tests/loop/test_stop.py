@@ -17,6 +17,8 @@ from loop.models import ArchiveEntry, Campaign, Generation, Verification
 from loop.verification import verify
 from tests.loop.conftest import Service
 
+pytestmark = pytest.mark.one_database
+
 MOST = 20
 WHY = "Something looks wrong tonight."
 
