@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loop.sandbox import get_backend
-from loop.types import SandboxResult
+from loop.types import Outcome, SandboxResult
 from tests.attacks.observer import Seen, watching
 from tests.loop.sandboxes import runner_of
 
@@ -42,9 +42,12 @@ def watched(tmp_path: Path) -> Callable[[str], tuple[SandboxResult, Seen]]:
     run = runner_of(get_backend(), tmp_path)
 
     def act(source: str) -> tuple[SandboxResult, Seen]:
-        seed = secrets.randbits(60)
-        with watching(seed) as seen:
-            result = run(source, {"env": {"HARNESS_SEED": str(seed)}})
+        for _ in range(3):  # on a busy machine it may miss a run, and the judge then does without it
+            seed = secrets.randbits(60)
+            with watching(seed) as seen:
+                result = run(source, {"env": {"HARNESS_SEED": str(seed)}})
+            if seen.looks:
+                break
         return result, seen
 
     return act
@@ -54,13 +57,14 @@ def test_memory_of_a_child_that_hides_where_it_comes_from_is_seen(
     watched: Callable[[str], tuple[SandboxResult, Seen]],
 ) -> None:
     result, seen = watched(HIDING)
-    assert result.log_tail == "" and seen.looks > 0
+    assert (result.outcome, result.log_tail) == (Outcome.OK, "") and seen.looks > 0, result
     assert seen.peak_mib is not None and 80 < seen.peak_mib < 160
     assert seen.group_mib is None or seen.group_mib > 80
 
 
 def test_memory_in_sockets_is_seen(watched: Callable[[str], tuple[SandboxResult, Seen]]) -> None:
     result, seen = watched(SOCKETS)
+    assert (result.outcome, result.log_tail) == (Outcome.OK, "") and seen.looks > 0, result
     assert result.usage.peak_mib is not None and result.usage.peak_mib < 40
     if os.geteuid() == 0:  # an ordinary user may not look into the namespace
         assert seen.sockets_mib is not None and 20 < seen.sockets_mib < 60
