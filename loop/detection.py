@@ -313,8 +313,7 @@ def _footprint(folder: Path) -> str:
 @cache
 def _environment() -> str:
     """Its digest; a process has one environment, however often it is asked."""
-    told = (
-        each.metadata for each in metadata.distributions()
-    )  # read once: `name` and `version` read it again
+    # `name` and `version` of a distribution would each read its metadata again.
+    told = [each.metadata for each in metadata.distributions()]
     packages = sorted(f"{each['Name']}=={each['Version']}" for each in told)
     return json_digest({"python": sys.version, "machine": platform.machine(), "packages": packages})

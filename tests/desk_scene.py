@@ -50,13 +50,8 @@ def make_scene(world: World) -> Scene:
     accept(world, promoted)
     adapter = make_adapter(task, b"weights of generation 4")
     candidate = descend(world, VOTER, cooler, adapter)
-    failed = submit(
-        world,
-        "Render scans twice",
-        descend(world, {**COOLER, "x.py": ("file", b"")}, cooler),
-        None,
-        delta=None,
-    )
+    twice = descend(world, {**COOLER, "x.py": ("file", b"")}, cooler)
+    failed = submit(world, "Render scans twice", twice, None, delta=None)
     waiting = submit(
         world, "Vote over seven samples, with new weights", candidate, (COOLER, VOTER), delta=0.0925
     )
