@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Thread
 
 LOOK_MS = 25
 CLONE_NEWNET = 0x40000000
@@ -53,7 +54,7 @@ class Observer:
     seen: Seen = field(default_factory=Seen)
     namespace: int = 0
     network: int = -1
-    known: set[int] = field(default_factory=set)
+    searches: dict[int, Thread] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.own, self.available = _namespace("self"), _available_mib()
@@ -63,7 +64,7 @@ class Observer:
         self.seen.dropped_mib = max(self.seen.dropped_mib, self.available - _available_mib())
         places = {int(name): _namespace(name) for name in os.listdir("/proc") if name.isdigit()}
         if not self.namespace:
-            self._find({pid: place for pid, place in places.items() if place not in (0, self.own)})
+            self._find(places)
         pids = [pid for pid, place in places.items() if place == self.namespace and place]
         if not pids:
             return
@@ -77,12 +78,18 @@ class Observer:
             held += sockets
         self.seen.peak_mib = max(self.seen.peak_mib or 0.0, held)
 
-    def _find(self, candidates: dict[int, int]) -> None:
-        for pid, place in candidates.items():
-            with suppress(OSError):
-                if self.marker in Path(f"/proc/{pid}/environ").read_bytes():
-                    self.namespace = place
-                    return
+    def _find(self, places: dict[int, int]) -> None:
+        """Searches each namespace on a thread of its own: an environment is read out of a program's memory, and a
+        program can hold up whoever reads that. It may be a neighbour's, and ours be found meanwhile."""
+        for place in {*places.values()} - {0, self.own}:
+            if (search := self.searches.get(place)) is None or not search.is_alive():
+                pids = [pid for pid, its in places.items() if its == place]
+                self.searches[place] = Thread(target=self._search, args=(place, pids), daemon=True)
+                self.searches[place].start()
+
+    def _search(self, place: int, pids: list[int]) -> None:
+        if any(_carries(pid, self.marker) for pid in pids):
+            self.namespace = place
 
     def _sockets_mib(self, pids: list[int]) -> float | None:
         """What its sockets hold, asked inside of its network namespace; None where we may not go there."""
@@ -124,6 +131,13 @@ def _namespace(pid: str) -> int:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino
     except OSError:
         return 0
+
+
+def _carries(pid: int, marker: bytes) -> bool:
+    try:
+        return marker in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
 
 
 def _available_mib() -> float:
