@@ -10,7 +10,7 @@ from governance.actors import Actor
 from governance.errors import BadInput, NotAllowed
 from governance.factors import PASSKEY
 from governance.models import Passkey, Person
-from governance.passkeys import Question, check_answer, check_creation, credential_of, text_of
+from governance.passkeys import Question
 
 NAME_MAX = 64
 
@@ -21,6 +21,11 @@ def add_passkey(*, person: Person, name: str, answer: str, question: Question, b
 
     Raises NotAllowed when the browser's answer does not hold, BadInput without a name or for a passkey that is known.
     """
+    from governance.webauthn_answers import (  # here: it costs a third of a second, and is rare
+        check_creation,
+        text_of,
+    )
+
     check_own(person, by)
     title = " ".join(name.split())
     if not 0 < len(title) <= NAME_MAX:
@@ -58,6 +63,8 @@ def use_passkey(*, person: Person, answer: str, question: Question, by: Actor) -
 
     Raises NotAllowed when it does not hold, or when the passkey's counter did not grow: then a copy may be in use.
     """
+    from governance.webauthn_answers import check_answer, credential_of  # here, as in `add_passkey`
+
     check_own(person, by)
     passkey = Passkey.objects.filter(person=person, credential_id=credential_of(answer)).first()
     if passkey is None:

@@ -16,8 +16,8 @@ from governance.desk.base import Visitor, desk_page
 from governance.desk.factors import done, page_of, step_up
 from governance.desk.questions import ask, take_question
 from governance.errors import GovernanceError
-from governance.passkeys import creation_options, request_options
 from governance.people import person_for_user
+from governance.webauthn_answers import creation_options, request_options
 
 
 @never_cache

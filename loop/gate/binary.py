@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Z95 = 1.959963984540054
 
 
 def mcnemar(wins: int, losses: int) -> float:
     """One-sided exact McNemar: P(Bin(wins + losses, 1/2) >= wins). 1.0 when the arms never differ."""
+    from scipy import special  # imported here: it takes long, and most processes never compare
+
     if wins + losses == 0:
         return 1.0
     return float(special.bdtrc(wins - 1, wins + losses, 0.5))
@@ -49,4 +50,4 @@ def cmh(candidate: NDArray[np.float64], incumbent: NDArray[np.float64]) -> float
     a harness that always repeats itself for a sure one. `sign_flip` over the items' means does not.
     """
     z = cmh_z(candidate, incumbent)
-    return 1.0 if z is None else float(special.ndtr(-z))
+    return 1.0 if z is None else math.erfc(z / math.sqrt(2)) / 2

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from scipy import special
+from statistics import NormalDist
 
 from loop.gate.binary import Z95
 
@@ -22,7 +21,7 @@ def items_needed(
         raise ValueError(
             f"A gain of {gain} is impossible at a discordance of {discordance} and above {smallest_gain}."
         )
-    z_alpha, z_power = -special.ndtri(alpha), special.ndtri(power)
+    z_alpha, z_power = -NormalDist().inv_cdf(alpha), NormalDist().inv_cdf(power)
     spread = math.sqrt(discordance - gain**2)
     for_level = (z_alpha * math.sqrt(discordance) + z_power * spread) / gain
     for_interval = (Z95 + z_power) * spread / (gain - smallest_gain)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from governance.actions import promote, revert, review
+from governance.actions import promote, revert, review, use_code
 from governance.audit.log import AuditEntry
 from governance.models import Pointer, PointerMove, Proposal, Review
 from tests.governance.cast import BOLDER, REASON, World, approved, make_adapter, promoted, ready
+from tests.governance.desk.factor_helpers import code_of, give_authenticator
 from tests.governance.together import together
 
 
@@ -90,3 +91,11 @@ def test_a_promotion_and_a_revert_at_once_leave_one_history(lasting_world: World
     assert [move.generation for move in moves] == list(range(len(moves)))
     assert all(after.previous == before.digest for before, after in pairwise(moves))
     assert Pointer.objects.get(key="release:digits").digest == moves[-1].digest
+
+
+def test_a_code_that_comes_twice_at_the_same_moment_counts_once(lasting_world: World) -> None:
+    person = lasting_world.cast.rita
+    give_authenticator(person)
+    code, by = code_of(person), person.actor("session")
+    uses = [lambda: use_code(person=person, code=code, by=by)] * 3
+    assert len(together(*uses)) == 2

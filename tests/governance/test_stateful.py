@@ -17,7 +17,7 @@ from tests.governance.proof.stage import QUORUM, Stage, make_stage
 from tests.governance.proof.world import Broken
 
 HISTORIES = range(189, 249)  # between them every act is done and refused, and every lane goes live
-AGAIN = range(15)  # on every database
+AGAIN = range(8)  # on every database
 SELDOM = {"pass_time", "signer", "account"}  # no acts of anybody
 
 
@@ -49,11 +49,13 @@ def told(numbers: range, stage: Stage, signer_home: Path) -> Counter[str]:
     return tally
 
 
+@pytest.mark.one_database
 def test_the_same_number_is_the_same_history(stage: Stage, signer_home: Path) -> None:
     first, again, other = (interleave(stage, signer_home / "keys", seed) for seed in (7, 7, 8))
     assert first == again != other
 
 
+@pytest.mark.one_database
 def test_an_oracle_that_is_wrong_is_noticed_and_the_history_is_told(
     stage: Stage, signer_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from governance.audit.log import Facts, record
 from governance.audit.rows import Governed, governed_models
 from governance.audit.tokens import create_token
 from governance.errors import AuditError
-from governance.models import AuditEntry, Checkpoint, Pointer, Task, Version
+from governance.models import AuditEntry, Checkpoint, Pointer, Proposal, Task, Version
 from tests.governance.cast import BOLDER, REASON, World, make_adapter, ready
 from tests.governance.desk.factor_helpers import code_of, give_authenticator
 from tests.governance.desk.software_passkey import SoftwarePasskey
@@ -99,7 +99,14 @@ def test_every_table_is_governed_or_checked_against_the_entries() -> None:
     assert (names, every - names) == (GOVERNED, NOT_GOVERNED)
 
 
-@pytest.mark.parametrize("model", governed_models(), ids=lambda model: str(model._meta.model_name))
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, marks=[] if model in (Pointer, Proposal) else pytest.mark.one_database)
+        for model in governed_models()
+    ],
+    ids=lambda model: str(model._meta.model_name),
+)
 def test_a_raw_change_of_any_column_an_added_and_a_removed_row_are_named(
     full: World, model: type[Governed]
 ) -> None:

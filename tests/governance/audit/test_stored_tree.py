@@ -55,6 +55,7 @@ def test_roots_and_proofs_are_those_of_the_whole_tree_however_the_log_grew(
     assert AuditNode.objects.filter(level=8).count() == sizes[-1] // 256
 
 
+@pytest.mark.one_database
 def test_a_large_log_is_signed_and_proven_with_a_few_queries(
     db: None, signer_home: Path, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -25,8 +25,8 @@ from governance.factors import new_secret
 from governance.models import Attempt, AuditEntry, Authenticator, Halt, Person, RecoveryCode
 from tests.governance.cast import PASSWORD, REASON, World
 from tests.governance.desk.factor_helpers import browser, code_of, give_authenticator, let_time_pass, log_in
-from tests.governance.together import together
 
+pytestmark = pytest.mark.one_database
 WAIT = "Too many attempts failed; wait 15 minutes"
 STOP = {"act": "stop", "scope": "", "reason": REASON, "password": PASSWORD}
 
@@ -202,14 +202,6 @@ def test_commands_ask_for_it(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert sign_in("operator").ref == person.ref
     with pytest.raises(NotAllowed, match="used already"):
         sign_in("operator")
-
-
-def test_a_code_that_comes_twice_at_the_same_moment_counts_once(lasting_world: World) -> None:
-    person = lasting_world.cast.rita
-    give_authenticator(person)
-    code, by = code_of(person), person.actor("session")
-    uses = [lambda: use_code(person=person, code=code, by=by)] * 3
-    assert len(together(*uses)) == 2
 
 
 def test_factors_are_removed_with_a_last_code_and_their_recovery_codes_with_them(rita: Person) -> None:
