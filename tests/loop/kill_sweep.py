@@ -25,7 +25,7 @@ import git
 from tests.loop.fuse import Fuse
 from tests.loop.real_service import coins, next_act
 
-SEED, GENERATIONS = 6, 2
+SEED = 6
 
 
 def in_child(act: Callable[[], object], fatal: int) -> tuple[bool, list[str]]:
@@ -152,7 +152,7 @@ def main() -> None:
 
     homes = Homes(Path(os.environ["PAWL_HOME"]))
     get_backend()  # once for all workers: a sandbox that was tried is not tried again
-    ref = coins(SEED, GENERATIONS)
+    ref = coins(SEED)
     connections.close_all()
     calm = run(ref, 0, homes.keep)
     print(json.dumps(calm), flush=True)

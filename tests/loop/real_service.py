@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from governance.models import Task
 
 
-def coins(seed: int, generations: int = 3) -> str:
+def coins(seed: int, generations: int = 2) -> str:
     """Make the home, the people and a campaign on the harness of `coins`."""
     from tests.loop.conftest import COINS
 
