@@ -27,7 +27,7 @@ from tests.attacks.gateway_judge import passed_on
 from tests.attacks.workers import commons, make_readable, public_python
 
 HERE = Path(__file__).parent
-PARALLEL = 2
+PARALLEL = 4
 JAIL_S, JAIL_MIB, JAIL_PROCESSES = 20.0, 1536, 400
 POLL_S, FROZEN_S = 0.1, 0.5
 FILES_BYTES, ADDRESS_BYTES = 200 << 20, 4 << 30
