@@ -91,14 +91,12 @@ def _object_of(action: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
             return "person", person.ref
         case {"key": str() as key}:
             return "pointer", key[:100]
-        case {"task": Task() as task}:
-            return "task", task.slug
     return action.partition(".")[0], ""
 
 
 def _task_slug(arguments: Mapping[str, Any]) -> str:
     match arguments:
-        case {"proposal": Proposal(task=Task() as task)} | {"task": Task() as task}:
+        case {"proposal": Proposal(task=Task() as task)}:
             return task.slug
     return ""
 

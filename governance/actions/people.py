@@ -17,7 +17,6 @@ from governance.audit.log import Facts, record
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed
 from governance.models import Person, RoleGrant, Version
-from governance.people import in_setup
 from governance.pointers import ROSTER_KEY
 from governance.policy import policy_facts
 from governance.roster import FEWEST_OWNERS, check_owners, check_role_name, manifest_of, owners_in, roster_now
@@ -139,8 +138,6 @@ def apply_roster(version: Version, by: Actor) -> None:
 
 
 def _end_setup(by: Actor) -> None:
-    if not in_setup():
-        return
     manifest = manifest_of(roster_now())
     version = register_version(
         kind=Version.Kind.ROSTER, digest=json_digest(manifest), task=None, manifest=manifest, by=by

@@ -91,6 +91,8 @@ def test_a_policy_lets_nothing_but_the_envelope_go_live_without_a_person(lane: s
 def test_a_table_that_is_missing_is_named() -> None:
     with pytest.raises(BadInput, match=r"lacks the table \[gate\]"):
         parse_policy(STRICT.partition("[gate]")[0])
+    with pytest.raises(BadInput, match=r"lacks the table \[envelope\]"):
+        parse_policy(re.sub(r"\[envelope\].*?(?=\n\[)", "", STRICT, flags=re.DOTALL))
 
 
 def test_an_unknown_lane_is_named() -> None:

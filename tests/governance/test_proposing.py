@@ -11,17 +11,22 @@ from governance import diffs
 from governance.actions import (
     EvidenceItem,
     ProposalDraft,
+    ReleaseDraft,
     begin_verification,
     finish_verification,
+    install_pointer,
+    install_task,
     open_proposal,
     promote,
+    register_release,
     register_version,
     withdraw,
 )
-from governance.actors import LOOP, VERIFIER, Actor
+from governance.actions.base import act
+from governance.actors import LOOP, SETUP, VERIFIER, Actor
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
-from governance.models import AuditEntry, Evidence, Pointer
+from governance.models import AuditEntry, Evidence, Pointer, Proposal, Version
 from tests.governance.cast import (
     BETTER,
     BOLDER,
@@ -35,6 +40,7 @@ from tests.governance.cast import (
     evaluator_manifest,
     evidence,
     make_adapter,
+    make_release,
     promoted,
     ready,
     verifying,
@@ -63,6 +69,34 @@ def test_the_parts_of_a_draft_must_fit_its_kind(world: World) -> None:
     wrong = dataclasses.replace(draft_of(world), kind="policy")
     with pytest.raises(BadInput, match="none of them"):
         open_proposal(draft=wrong, by=LOOP)
+
+
+@pytest.mark.parametrize("kind", ["promote", "evaluator", "policy", "roles"])
+def test_what_is_proposed_must_be_of_the_kind_and_of_the_task_that_are_named(world: World, kind: str) -> None:
+    other = install_task(spec={"id": "other"}, spec_digest="1" * 64, by=SETUP)
+    policy = Version.objects.get(kind="policy")
+    wrong = {
+        "promote": ProposalDraft("promote", other, make_release(world.task, BETTER), None, "Three votes", ""),
+        "evaluator": ProposalDraft("evaluator", other, None, world.evaluator, "Theirs", ""),
+        "policy": ProposalDraft("policy", None, None, Version.objects.get(kind="roster"), "A roster", ""),
+        "roles": ProposalDraft("roles", None, None, policy, "A policy", ""),
+    }
+    by = world.cast.act("olga") if kind == "roles" else LOOP
+    with pytest.raises(BadInput, match=f"kind '{kind}' with these parts is none of them"):
+        open_proposal(draft=wrong[kind], by=by)
+    assert not Proposal.objects.exists()
+
+
+def test_a_task_without_a_live_release_gets_its_first_one_by_installing(world: World) -> None:
+    other = install_task(spec={"id": "other"}, spec_digest="1" * 64, by=SETUP)
+    manifest = evaluator_manifest(FAIRER)
+    evaluator = register_version(
+        kind="evaluator", digest=json_digest(manifest), task=other, manifest=manifest, by=SETUP
+    )
+    install_pointer(key="evaluator:other", digest=evaluator.digest, reason="First.", by=SETUP)
+    draft = ProposalDraft("promote", other, make_release(other, BETTER), None, "The first", "")
+    with pytest.raises(BadInput, match="Nothing was ever installed under release:other"):
+        open_proposal(draft=draft, by=LOOP)
 
 
 def test_a_proposal_needs_a_title(world: World) -> None:
@@ -207,6 +241,25 @@ def test_without_a_diff_the_wide_lane_is_taken(world: World) -> None:
     assert proposal.lane == "harness_outside"
 
 
+def test_a_harness_whose_files_are_not_listed_takes_the_wide_lane_whatever_its_diff_shows(
+    world: World,
+) -> None:
+    bare = register_version(kind="harness", digest="a" * 64, task=world.task, manifest={}, by=LOOP)
+    release = register_release(
+        draft=ReleaseDraft(world.task, bare, None, None, world.seed.binding, "test"), by=LOOP
+    )
+    proposal = open_proposal(draft=dataclasses.replace(draft_of(world), release=release), by=LOOP)
+    proposal = finish_verification(
+        proposal=begin_verification(proposal=proposal, by=VERIFIER),
+        passed=True,
+        reason="",
+        evidence=evidence(SEED, BETTER),
+        by=VERIFIER,
+    )
+    assert proposal.lane == "harness_outside"
+    assert "list of files of one of the two harnesses is not known" in proposal.lane_reason
+
+
 def test_a_verification_over_a_base_that_moved_is_void(world: World) -> None:
     slow = verifying(world, BOLDER)
     promoted(world)
@@ -265,6 +318,22 @@ def test_the_subject_moved_error_marks_the_proposal_stale(world: World) -> None:
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()
     assert proposal.status == "stale"
+
+
+def test_what_ended_before_its_subject_was_seen_to_have_moved_stays_as_it_ended(world: World) -> None:
+    proposal = ready(world)
+    withdraw(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+    @act("proposal.review")
+    def find_it_moved(*, proposal: Proposal, by: Actor) -> None:
+        raise SubjectMoved("The evidence moved.", proposal.pk)
+
+    with pytest.raises(SubjectMoved):
+        find_it_moved(proposal=proposal, by=world.cast.act("rita"))
+    proposal.refresh_from_db()
+    assert (proposal.status, proposal.status_reason) == ("withdrawn", REASON)
+    refusal = AuditEntry.objects.latest("seq")
+    assert (refusal.action, refusal.outcome, refusal.object_id) == ("proposal.review", "denied", proposal.ref)
 
 
 def test_a_pointer_that_moved_behind_the_verifiers_back_voids_its_result(world: World) -> None:

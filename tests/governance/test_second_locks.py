@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from governance import rules
-from governance.actions import hold, open_proposal, stop
+from governance.actions import hold, open_proposal, promote, stop
 from governance.actions.base import move
 from governance.actions.endings import ask_to_end
 from governance.actions.moves import swap_pointer
@@ -73,6 +73,18 @@ def test_a_verdict_on_another_subject_neither_counts_nor_stands_in_the_way(world
     Proposal.objects.update(status=Status.READY)
     proposal.refresh_from_db()
     rules.check_may_review(proposal, world.cast.act("rita"))
+
+
+def test_a_subject_exchanged_in_the_rows_of_a_proposal_and_of_its_approvals_is_not_promoted(
+    world: World,
+) -> None:
+    proposal = approved(world)
+    for rows in (Proposal.objects, Review.objects):
+        rows.update(subject_digest="0" * 64)
+    proposal.refresh_from_db()
+    with pytest.raises(NotAllowed, match="subject digest are not what the log recorded"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    assert Pointer.objects.get(key=proposal.key).digest == world.seed.digest
 
 
 def test_a_stop_of_one_task_stops_nothing_on_another(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,13 +12,18 @@ from django.test import Client
 from django.utils import timezone
 
 from governance.actors import Actor
+from governance.assurance.bundle_parts import write_proof
 from governance.assurance.receipt import ReceiptInvalid, check_receipt
 from governance.assurance.receipts import make_receipt
+from governance.audit.canonical import canonical
 from governance.audit.checkpoints import get_signer, make_checkpoint
 from governance.audit.notes import encode64, make_key
+from governance.audit.stored_tree import StoredTree
 from governance.audit.tokens import create_token, note_reading, reader, revoke_token
+from governance.audit.tree import Tree, leaf_hash
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Checkpoint, Pointer, ReadToken
+from tests.governance.assurance.forge import KEY, install, signed
 from tests.governance.cast import PASSWORD, World
 
 pytestmark = pytest.mark.one_database
@@ -144,15 +150,34 @@ def test_no_changed_receipt_is_valid(world: World, history: Checkpoint) -> None:
 
 
 def test_an_entry_that_is_no_move_is_no_receipt(world: World, history: Checkpoint) -> None:
-    from governance.assurance.bundle_parts import write_proof
-    from governance.audit.stored_tree import StoredTree
-
     checkpoint = make_checkpoint()
     ready = AuditEntry.objects.filter(action="proposal.ready").latest("seq")
     proof = write_proof(StoredTree(checkpoint.size), ready.seq, checkpoint.note.encode()).decode()
     body = {"format": "pawl-receipt/1", "entry": ready.body, "proof": proof}
     with pytest.raises(ReceiptInvalid):
         check_receipt(body, [get_signer().key()], "release:digits", ready.entry()["after"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({}, ""),
+        ({"seq": 3}, "not of a move that was carried out"),
+        ({"outcome": "denied"}, "not of a move that was carried out"),
+        ({"action": "pointer.look"}, "not of a move that was carried out"),
+        ({"object": {"type": "pointer", "id": "release:other"}}, "The receipt is of release:other"),
+    ],
+)
+def test_what_the_log_signed_shows_a_move_only_where_it_is_one(change: dict[str, Any], sentence: str) -> None:
+    body = canonical({**install("release:digits", "a" * 64), "seq": 0, **change})
+    tree = Tree([leaf_hash(body)])
+    proof = write_proof(tree, 0, signed(tree)).decode()
+    receipt = {"format": "pawl-receipt/1", "entry": body.decode(), "proof": proof}
+    if sentence:
+        with pytest.raises(ReceiptInvalid, match=sentence):
+            check_receipt(receipt, [KEY], "release:digits", "a" * 64)
+    else:
+        assert check_receipt(receipt, [KEY], "release:digits", "a" * 64).digest == "a" * 64
 
 
 def test_the_command_gives_lists_and_revokes_tokens(

@@ -229,6 +229,24 @@ def test_the_commands_export_and_verify(
             call_command("export_audit", str(tmp_path / "more"), "--as", "ada", *wrong)
 
 
+def test_the_forms_for_other_programs_and_the_span_of_time_are_chosen_at_the_command(
+    auditor: Actor, history: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAWL_PASSWORD", PASSWORD)
+    with pytest.raises(CommandError, match="'pdf' is no form of the log; there are views/"):
+        call_command("export_audit", str(tmp_path / "out"), "--as", "ada", "--views", "pdf")
+    assert not (tmp_path / "out").exists()
+    call_command(
+        "export_audit", str(tmp_path / "out"), "--as", "ada", "--views", "none",
+        "--from", "2020-01-01", "--to", "2020-01-02T00:00:00+02:00",
+    )  # fmt: skip
+    files = read_bundle(tmp_path / "out")
+    assert not any(name.startswith("views/") for name in files)
+    assert verify_bundle(tmp_path / "out").status == OK
+    chosen = AuditEntry.objects.latest("seq").entry()["detail"]["filter"]
+    assert chosen == {"start": "2020-01-01T00:00:00+00:00", "end": "2020-01-02T00:00:00+02:00"}
+
+
 def test_the_json_addresses_give_checkpoint_and_entries_to_readers_alone(
     world: World, auditor: Actor, client: Client
 ) -> None:

@@ -13,13 +13,15 @@ from django.utils import timezone
 from governance.actions import reset_factors, stop, use_code
 from governance.actions.base import act
 from governance.actors import LOOP, Actor
-from governance.assurance.verify import live_differences
+from governance.assurance.verify import VERIFY_ACTION, live_differences, verify_is_due, verify_live
 from governance.audit.campaign_tokens import create_campaign_token
+from governance.audit.checkpoints import make_checkpoint
 from governance.audit.log import Facts, record
+from governance.audit.notes import decode64, encode64
 from governance.audit.rows import Governed, governed_models
 from governance.audit.tokens import create_token
 from governance.errors import AuditError
-from governance.models import AuditEntry, Checkpoint, Pointer, Proposal, Task, Version
+from governance.models import AuditEntry, Checkpoint, Pointer, Proposal, RoleGrant, Task, Version
 from tests.governance.cast import BOLDER, REASON, World, make_adapter, ready
 from tests.governance.desk.factor_helpers import code_of, give_authenticator
 from tests.governance.desk.software_passkey import SoftwarePasskey
@@ -211,6 +213,42 @@ def test_an_act_that_writes_a_row_after_its_entry_is_undone(world: World) -> Non
     assert (Task.objects.get().title, AuditEntry.objects.count()) == ("Digits", before)
     rename(by=LOOP, told=True)
     assert Task.objects.get().title == "Other" and live_differences() == []
+
+
+def test_a_row_that_an_act_deletes_after_its_entry_is_there_again(world: World) -> None:
+    @act("role.lose")
+    def lose(*, grant: RoleGrant, by: Actor) -> None:
+        record(by=by, action="role.lose", subject=("person", grant.person.ref))
+        grant.delete()
+
+    grants = RoleGrant.objects.count()
+    with pytest.raises(AuditError, match="Rows of governance_rolegrant were written after the last entry"):
+        lose(grant=RoleGrant.objects.all()[0], by=LOOP)
+    assert RoleGrant.objects.count() == grants
+
+
+def test_the_live_check_leaves_an_entry_and_is_due_a_day_later(world: World) -> None:
+    now = timezone.now()
+    assert verify_is_due(now)
+    assert verify_live(now) == []
+    first = AuditEntry.objects.latest("seq")
+    assert (first.action, first.outcome, first.entry()["reason"]) == (VERIFY_ACTION, "allowed", "")
+    assert not verify_is_due(now + timedelta(hours=23)) and verify_is_due(now + timedelta(hours=25))
+    Task.objects.filter(slug="digits").update(title="Other")
+    (found,) = verify_live(now)
+    entry = AuditEntry.objects.latest("seq").entry()
+    assert (entry["outcome"], entry["reason"]) == ("failed", found)
+    assert (entry["detail"]["differences"], entry["detail"]["first"]) == (1, [found])
+
+
+def test_a_checkpoint_whose_signature_was_changed_cannot_be_checked(full: World) -> None:
+    made = make_checkpoint()
+    *text, line = made.note.splitlines()
+    signature = bytearray(decode64(line.split(" ")[-1]))
+    signature[-1] ^= 1
+    forged = "\n".join([*text, f"{line.rpartition(' ')[0]} {encode64(bytes(signature))}", ""])
+    found = found_after("UPDATE governance_checkpoint SET note = %s WHERE size = %s", [forged, made.size])
+    assert any(f"The checkpoint at {made.size} cannot be checked" in line for line in found), found
 
 
 def test_a_write_outside_an_act_is_explained_by_no_entry(world: World) -> None:

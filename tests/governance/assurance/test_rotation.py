@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import call_command
+from django.db import connection
 
 from governance.actors import Actor
 from governance.assurance.bundle import Pins, check_bundle
@@ -24,6 +26,7 @@ from tests.governance.assurance.forge import KEY, SECRET, with_new_manifest
 from tests.governance.assurance.test_bundle import flipped
 from tests.governance.cast import PASSWORD, World
 
+append_only = import_module("governance.migrations.0002_append_only")
 pytestmark = pytest.mark.one_database
 
 
@@ -76,6 +79,17 @@ def test_a_rotation_that_was_cut_off_is_finished_by_asking_again(
     new = rotate_key(by=olga)
     assert (len(rotations()), get_signer().key(), log_keys()) == (1, new, [old, new])
     assert live_differences() == []
+
+
+def test_a_newest_checkpoint_from_before_the_keys_last_change_is_named(
+    world: World, history: Checkpoint
+) -> None:
+    rotate_key(by=world.cast.act("olga"))
+    with connection.cursor() as cursor:
+        for statement in append_only.drop_statements(connection.vendor):
+            cursor.execute(statement)
+    Checkpoint.objects.filter(size__gt=history.size).delete()
+    assert "The newest checkpoint is not signed by the signer's own key." in live_differences()
 
 
 def test_only_an_owner_changes_the_key_and_a_refusal_is_an_entry(world: World) -> None:

@@ -133,13 +133,15 @@ class Hook(BaseHTTPRequestHandler):
 
     seen: list[tuple[str, bytes]] = []  # noqa: RUF012
     status = 200
+    answer = ""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.seen.append((self.headers.get("Pawl-Signature", ""), body))
         self.send_response(self.status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(self.answer)))
         self.end_headers()
+        self.wfile.write(self.answer.encode())
 
     def log_message(self, form: str, *args: object) -> None:
         """Nothing."""
@@ -153,7 +155,7 @@ def serving(server: ThreadingHTTPServer) -> str:
 @pytest.fixture
 def hook() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    Hook.seen, Hook.status = [], 200
+    Hook.seen, Hook.status, Hook.answer = [], 200, ""
     yield serving(server)
     server.shutdown()
     server.server_close()
@@ -245,6 +247,60 @@ def test_git_webhook_and_mail_get_every_checkpoint(
     assert json.loads(body)["note"] == checkpoint.note
     assert signature == "sha256=" + hmac.new(b"shared", body, hashlib.sha256).hexdigest()
     assert checkpoint.note in mail.outbox[-1].body and mail.outbox[-1].to == ["auditor@example.org"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ((403, "who are you"), "The witness answered 403: who are you"),
+        ((409, "99999"), "The witness answered 409: 99999"),
+        ((409, "0"), "The witness answered 409: 0"),
+        ((200, ""), "The witness answered without its signature."),
+    ],
+)
+def test_a_witness_that_did_not_sign_is_not_counted(
+    signer_home: Path, witness: Witness, hook: str, answer: tuple[int, str], sentence: str
+) -> None:
+    Hook.status, Hook.answer = answer
+    configure(signer_home, f'name = "w"\nkind = "c2sp"\nurl = "{hook}"\nkey = "{witness.key}"')
+    append()
+    make_checkpoint()
+    (row,) = witness_latest()
+    assert (row.ok, row.answer) == (False, sentence)
+    assert witnessed_note() is None
+
+
+def test_before_the_first_checkpoint_nobody_is_asked(db: None, signer_home: Path, hook: str) -> None:
+    configure(signer_home, f'name = "hook"\nkind = "webhook"\nurl = "{hook}"')
+    append()
+    assert witness_latest() == [] and Hook.seen == []
+
+
+def test_a_repository_gets_each_checkpoint_once_and_says_why_it_could_not_be_pushed(
+    db: None, signer_home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repo"
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    append()
+    checkpoint = make_checkpoint()
+    told = []
+    for more in ("push = true", "", ""):
+        configure(signer_home, f'name = "repo"\nkind = "git"\nfolder = "{folder}"\n{more}')
+        (row,) = witness_latest()
+        told.append((row.ok, row.answer))
+        Witnessing.objects.filter(ok=True).delete()
+    assert told[0][0] is False and told[0][1].startswith(f"git push in {folder}: ")
+    assert told[1][0] and told[1] == told[2]
+    assert (folder / "checkpoints").read_text() == f"{checkpoint.note}\n"
+
+
+def test_a_mail_to_nobody_is_a_failure(db: None, signer_home: Path) -> None:
+    configure(signer_home, 'name = "post"\nkind = "mail"\nto = ""')
+    append()
+    make_checkpoint()
+    (row,) = witness_latest()
+    assert (row.ok, row.answer) == (False, "No mail went out to .")
 
 
 def test_a_failing_witness_stops_nothing_and_is_an_entry_when_it_begins_and_ends(

@@ -22,6 +22,7 @@ from governance.audit.checkpoints import (
 )
 from governance.audit.log import record
 from governance.audit.notes import open_checkpoint
+from governance.audit.queries import inclusion
 from governance.audit.signer import KEY_FILE, SigningRefused
 from governance.audit.stored_tree import StoredTree
 from governance.errors import AuditError
@@ -100,6 +101,17 @@ def test_a_missing_entry_is_named(db: None, signer_home: Path) -> None:
     as_owner("DELETE FROM governance_auditentry WHERE seq = 2")
     with pytest.raises(AuditError, match="Entry 2 is missing"):
         make_checkpoint()
+
+
+def test_an_entry_of_a_log_that_lost_another_one_is_shown_not_to_hold(db: None, signer_home: Path) -> None:
+    append(6)
+    checkpoint = make_checkpoint()
+    entry = AuditEntry.objects.get(seq=5)
+    whole = inclusion(entry, checkpoint)
+    as_owner("DELETE FROM governance_auditentry WHERE seq = 2")
+    broken = inclusion(entry, checkpoint)
+    assert whole is not None and (whole["holds"], len(whole["path"])) == (True, 2)
+    assert broken is not None and (broken["holds"], broken["path"]) == (False, [])
 
 
 def test_a_tree_larger_than_the_log_is_refused(db: None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governance.audit.notes import open_checkpoint, parse_key
-from governance.audit.signer import KEY_FILE, STATE_FILE, FileSigner, SigningRefused
+from governance.audit.signer import KEY_FILE, NEXT_FILE, STATE_FILE, FileSigner, SigningRefused
 from governance.audit.tree import Tree, leaf_hash
 from governance.errors import AuditError
 
@@ -132,6 +132,36 @@ def test_a_key_whose_id_does_not_fit_is_not_used(signer: FileSigner) -> None:
     path.write_text("+".join([*parts[:3], "00000000", parts[4]]))
     with pytest.raises(AuditError, match="note format"):
         signer.check_ready()
+
+
+def logged_rotation(signer: FileSigner) -> tuple[bytes, Tree]:
+    """The entry of a prepared rotation, and a signed log that holds nothing else."""
+    entry = json.dumps({"detail": {"note": signer.prepare_rotation().decode()}}).encode()
+    tree = Tree([leaf_hash(entry)])
+    sign(signer, tree, 1)
+    return entry, tree
+
+
+def test_the_key_changes_to_the_one_that_the_signed_log_names(signer: FileSigner) -> None:
+    old = signer.key()
+    entry, tree = logged_rotation(signer)
+    other = json.dumps({"detail": {"note": signer.prepare_rotation().decode(), "more": 1}}).encode()
+    with pytest.raises(SigningRefused, match="Entry 0 is not in the log of 1 entries"):
+        signer.finish_rotation(other, 0, tree.inclusion_proof(0))
+    assert signer.key() == old
+    assert signer.finish_rotation(entry, 0, tree.inclusion_proof(0)) == signer.key() != old
+
+
+def test_the_key_does_not_change_to_one_that_was_prepared_after_the_log_named_another(
+    signer: FileSigner,
+) -> None:
+    old = signer.key()
+    entry, tree = logged_rotation(signer)
+    (signer.folder / NEXT_FILE).unlink()
+    signer.prepare_rotation()
+    with pytest.raises(SigningRefused, match="another key than the one that was prepared"):
+        signer.finish_rotation(entry, 0, tree.inclusion_proof(0))
+    assert signer.key() == old
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

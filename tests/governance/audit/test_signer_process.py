@@ -35,6 +35,7 @@ from governance.models import AuditEntry, Pointer
 from tests.governance.cast import REASON, World, approved
 
 LEAVES = [leaf_hash(bytes([number])) for number in range(20)]
+BARE = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -47,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         argv = ["--folder", str(tmp_path / "keys"), "--socket", str(tmp_path / "s"), *options]
         process = subprocess.Popen(
             [sys.executable, "-m", "governance.audit.signer_process", *argv],
-            cwd=REPO, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE, text=True,
+            cwd=REPO, env=BARE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
         deadline = time.monotonic() + 30
@@ -58,8 +59,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield make
     for process in started:
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(30)
         if process.stderr is not None:
             process.stderr.close()
 
