@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
@@ -19,8 +17,8 @@ from governance.actors import SETUP, Actor
 from governance.assurance.verify import live_differences
 from governance.audit.campaign_tokens import create_campaign_token, revoke_campaign_token, starter
 from governance.audit.tokens import create_token, reader
-from governance.errors import BadInput, NotAllowed
-from governance.models import AuditEntry, CampaignToken, Person, Proposal
+from governance.errors import NotAllowed
+from governance.models import AuditEntry, CampaignToken, Proposal
 from governance.people import person_named
 from loop.models import Campaign, Preflight
 from tests.loop.conftest import Service
@@ -177,22 +175,15 @@ def test_who_asks_and_how_is_checked_first(world_token: str, client: Client) -> 
     assert client.post(PATH, json.dumps(ASKED), content_type="application/json").status_code == 401
 
 
-def test_a_token_ends_with_its_time_its_person_or_its_revocation(world_token: str, client: Client) -> None:
-    def refused(status: int, sentence: str) -> None:
-        found, told = post(client, world_token)
-        assert (found, sentence in told["error"]) == (status, True), told
-
+def test_a_token_that_expired_is_refused_and_one_that_was_revoked_is_unknown(
+    world_token: str, client: Client
+) -> None:
     CampaignToken.objects.update(expires_at=timezone.now())
-    refused(403, "expired on")
-    CampaignToken.objects.update(expires_at=timezone.now() + timedelta(days=1))
-    user = person_named("oscar").user
-    type(user).objects.filter(pk=user.pk).update(is_active=False)
-    refused(403, "cannot start campaigns now")
-    type(user).objects.filter(pk=user.pk).update(is_active=True)
-    Person.objects.get().grants.all().delete()
-    refused(403, "cannot start campaigns now")
+    status, told = post(client, world_token)
+    assert status == 403 and "expired on" in told["error"]
     revoke_campaign_token(name="nightly", by=operator_named("otis"))
-    refused(401, "in use")
+    status, told = post(client, world_token)
+    assert status == 401 and "in use" in told["error"]
 
 
 def test_tokens_of_one_kind_are_none_of_the_other_and_decide_nothing(
@@ -230,34 +221,3 @@ def test_tokens_of_one_kind_are_none_of_the_other_and_decide_nothing(
             actions.promote(proposal=approved, reason=WHY, by=actor)
         with pytest.raises(NotAllowed, match=sentence):
             actions.stop(scope="", reason=WHY, by=actor)
-
-
-def test_a_campaign_token_is_an_operators_own_and_only_its_digest_is_kept(
-    world_token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    oscar = person_named("oscar").actor("command")
-    row = CampaignToken.objects.get()
-    assert (row.person, str(row)) == (oscar.ref, "campaign token nightly")
-    assert world_token not in str(CampaignToken.objects.values())
-    assert world_token not in "".join(AuditEntry.objects.values_list("body", flat=True))
-    for name, days in (("nightly", 1), ("Has Blank", 1), ("", 1), ("x" * 41, 1), ("long", 91), ("none", 0)):
-        with pytest.raises(BadInput):
-            create_campaign_token(name=name, days=days, by=oscar)
-    rita = actions.create_person(username="rita", password="correct-horse-rita", by=SETUP)
-    actions.grant_role(person=rita, role="reviewer", by=SETUP)
-    with pytest.raises(NotAllowed):
-        create_campaign_token(name="more", days=1, by=rita.actor("command"))
-    monkeypatch.setenv("PAWL_PASSWORD", "correct-horse-oscar")
-    call_command("campaign_token", "create", "second", "--days", "2", "--as", "oscar", "--json")
-    assert starter(json.loads(capsys.readouterr().out)["token"], timezone.now()) is not None
-    call_command("campaign_token", "revoke", "nightly", "--as", "oscar")
-    call_command("campaign_token", "list")
-    shown = capsys.readouterr().out
-    assert "nightly: revoked" in shown and "second: until " in shown
-    with pytest.raises(BadInput, match="in use"):
-        revoke_campaign_token(name="nightly", by=oscar)
-    with pytest.raises(CommandError, match="Name the program"):
-        call_command("campaign_token", "create")
-    CampaignToken.objects.all().delete()
-    call_command("campaign_token", "list")
-    assert "No campaign token" in capsys.readouterr().out
