@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,38 @@ def test_an_instance_is_set_up_and_handed_to_its_owner_by_command(db: None, sign
         "otto": ["evaluator owner"],
         "late": [],
     }
+
+
+def test_the_second_owner_added_by_command_ends_the_set_up(db: None, signer_home: Path) -> None:
+    run("people", "add", "olga", "--role", "evaluator owner")
+    assert run("people", "add", "otto", "--role", "evaluator owner").endswith("The set-up is over.")
+    assert run("people", "add", "late", "--as", "otto") == "Added late (no role). The set-up is over."
+    assert not Proposal.objects.exists()
+
+
+def test_at_a_terminal_the_password_is_typed_without_being_shown(service_env: dict[str, str]) -> None:
+    program = "import django; django.setup(); from governance.desk.signin import ask_password as ask; "
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program + "print(ask('Password of rita: ', 'PAWL_PASSWORD'))"],
+        env=service_env,
+        stdin=inside,
+        stdout=subprocess.PIPE,
+        stderr=inside,
+        start_new_session=True,
+        text=True,
+    )
+    os.close(inside)
+    shown = b""
+    while b"Password of rita: " not in shown:
+        shown += os.read(terminal, 1024)
+    os.write(terminal, b"open sesame\n")
+    told, _ = process.communicate(timeout=30)
+    assert (told, process.returncode) == ("open sesame\n", 0)
+    with contextlib.suppress(OSError):  # nobody holds the other end any more
+        shown += os.read(terminal, 1024)
+    os.close(terminal)
+    assert b"sesame" not in shown
 
 
 def test_one_person_stops_and_two_resume_by_command(world: World) -> None:

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from importlib import import_module
 from statistics import median
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.migrations import RunPython
+from django.db.migrations.state import ProjectState
 
 from governance.actors import LOOP, Actor
 from governance.audit.canonical import parse_canonical
@@ -183,6 +186,42 @@ def test_rows_cannot_be_replaced_behind_the_triggers(db: None) -> None:
         with pytest.raises(DatabaseError, match=r"append-only|gaps"), transaction.atomic():
             _execute(statement)
     assert Checkpoint.objects.get().root == "r"
+
+
+def _triggers() -> set[str]:
+    """The names of all triggers on this database."""
+    query = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return {row[0] for row in cursor.fetchall()}
+
+
+@pytest.mark.parametrize(
+    ("migration", "tables"),
+    [
+        ("0002_append_only", ("auditentry", "checkpoint", "pointermove", "evidence")),
+        ("0004_audit_trees_witnesses_tokens", ("auditnode",)),
+    ],
+)
+def test_a_migration_taken_back_takes_exactly_its_triggers_and_brings_them_again(
+    transactional_db: None, migration: str, tables: tuple[str, ...]
+) -> None:
+    operations = import_module(f"governance.migrations.{migration}").Migration.operations
+    (code,) = (each for each in operations if isinstance(each, RunPython))
+    before, state = _triggers(), ProjectState()
+    with connection.schema_editor() as editor:
+        code.database_backwards("governance", editor, state, state)
+    taken = before - _triggers()
+    with connection.schema_editor() as editor:
+        code.database_forwards("governance", editor, state, state)
+    assert _triggers() == before
+    assert taken == {
+        name for name in before if name.startswith(tuple(f"governance_{table}_" for table in tables))
+    }
+    assert all(any(f"governance_{table}_" in name for name in taken) for table in tables)
 
 
 def _execute(statement: str) -> None:

@@ -7,9 +7,9 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
 
-from governance.actions import keep_account
+from governance.actions import keep_account, revert
 from governance.models import AuditEntry, Proposal, Review
-from tests.governance.cast import PASSWORD, SEED, World, approved, promoted, ready, say
+from tests.governance.cast import PASSWORD, REASON, SEED, World, approved, promoted, ready, say
 
 pytestmark = pytest.mark.one_database
 
@@ -52,6 +52,8 @@ def test_a_superuser_without_a_role_reads_nothing(world: World) -> None:
     client = _client(world, "root")
     assert client.get("/admin/governance/proposal/").status_code == 403
     assert b"Proposals" not in client.get("/admin/").content
+    page = f"/admin/governance/proposal/{ready(world).pk}/change/"
+    assert client.get(page).status_code == 403
 
 
 def test_the_log_is_read_by_auditors_owners_and_operators(world: World) -> None:
@@ -85,6 +87,16 @@ def test_a_promoted_proposal_offers_the_revert_only(world: World) -> None:
     shown = _client(world, "operator").get(page).content.decode()
     assert ">Revert</a>" in shown
     assert ">Approve<" not in shown
+
+
+def test_a_revert_offers_the_review_afterwards(world: World) -> None:
+    proposal = promoted(world)
+    back = revert(key=proposal.key, to_digest=world.seed.digest, reason=REASON, by=world.cast.act("operator"))
+    page = f"/admin/governance/proposal/{back.pk}/change/"
+    shown = _client(world, "rita").get(page).content.decode()
+    assert f'<a class="button" href="/proposals/{back.ref}/">Acknowledge</a>' in shown
+    shown = _client(world, "operator").get(page).content.decode()
+    assert ">Acknowledge</a>" not in shown and "needs the role reviewer; operator does not hold it" in shown
 
 
 def test_verdicts_stay_hidden_in_the_admin_while_a_proposal_is_open(world: World) -> None:

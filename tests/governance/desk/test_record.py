@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.test import Client
 
-from governance.audit.checkpoints import make_checkpoint
+from governance.audit.checkpoints import get_signer, key_files, make_checkpoint
+from governance.audit.signer import KEY_FILE
 from governance.models import AuditEntry
 from tests.governance.cast import BOLDER, REASON, World, promoted, ready, say
 
@@ -48,3 +49,12 @@ def test_an_open_proposal_has_no_record_and_a_rejected_one_has(world: World) -> 
     say(world, "rita", proposal, "reject")
     status, html = page(world, "rita", proposal.ref)
     assert status == 200 and "It did not go live" in html and "not signed yet" in html
+
+
+def test_a_record_is_read_also_while_the_logs_key_is_gone(world: World) -> None:
+    proposal = promoted(world)
+    key = str(get_signer().key())
+    assert key in page(world, "rita", proposal.ref)[1]
+    (key_files().folder / KEY_FILE).unlink()
+    status, html = page(world, "rita", proposal.ref)
+    assert status == 200 and key not in html and proposal.subject_digest in html

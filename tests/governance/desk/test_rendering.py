@@ -26,6 +26,11 @@ def test_changed_words_are_marked_inside_highlighted_lines() -> None:
     assert "<mark>votes" not in html
 
 
+def test_a_kind_of_word_without_a_colour_of_its_own_has_that_of_the_wider_kind() -> None:
+    html = render_file(packed("votes: few\n", "votes: many\n", "settings.yaml"), 0, "unified")
+    assert '<mark><span class="l">many</span></mark>' in html
+
+
 def test_markup_in_a_blob_is_escaped() -> None:
     html = render_file(packed("a\n", "<script>alert(1)</script>\n", "notes.txt"), 0, "unified")
     assert "<script" not in html

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from governance import rules
@@ -14,7 +15,26 @@ from governance.actions import hold, stop
 from governance.desk.evidence import cards, score_delta
 from governance.desk.svg import Scale, interval_plot
 from governance.errors import NotAllowed
-from governance.models import AuditEntry, AuditHead, Evidence, Halt, Pointer, PointerMove, Proposal, RoleGrant
+from governance.models import (
+    AuditEntry,
+    AuditHead,
+    AuditNode,
+    Authenticator,
+    CampaignToken,
+    Checkpoint,
+    Evidence,
+    FactorReset,
+    Halt,
+    Hold,
+    Passkey,
+    Pointer,
+    PointerMove,
+    Proposal,
+    ReadToken,
+    RecoveryCode,
+    RoleGrant,
+    Witnessing,
+)
 from governance.roles import roles_of
 from governance.templatetags import pawl
 from tests.governance.cast import REASON, World, promoted, ready, say
@@ -96,6 +116,8 @@ FORMS: list[tuple[str, Any, str]] = [
     ("detectors", {"a": 1}, "facts"),
     ("detectors", [1], "raw"),
     ("detectors", [{"name": "D1"}], "detectors"),
+    ("sample", [1], "raw"),
+    ("sample", {"best": [{"rollout": 7, "item": "a"}, "no"]}, "sample"),
     ("decision", [{"lever": "harness"}, "no"], "decision"),
     ("decision", {"lever": "weights", "params": {"lr": 0.1}}, "decision"),
     ("not_tested", {"listed": ["a"]}, "not_tested"),
@@ -119,6 +141,37 @@ def test_what_a_comparison_does_not_state_is_unknown() -> None:
     assert facts == {"a": "unknown", "b": "yes", "c": "1,000", "d": "0.5", "f": "[1]"}
 
 
+def test_a_detectors_figures_are_shown_with_as_much_as_was_measured() -> None:
+    measured = {
+        "precision": 0.94,
+        "precision_interval": [0.74, 0.99],
+        "recall": 0.5,
+        "recall_interval": [0.2, None],
+    }
+    findings = card_of("detectors", [{"measured": measured}, {"measured": {"recall": "high"}}, {}]).extra
+    shown = [(each["precision"], each["recall"]) for each in findings["findings"]]
+    assert shown == [("0.94 (0.74 to 0.99)", "0.50"), ("", ""), ("", "")]
+
+
+def test_a_sample_keeps_what_names_a_trajectory_and_drops_the_rest() -> None:
+    rows = [{"rollout": 7, "item": "a"}, {"rollout": "7", "item": "a"}, {"rollout": 7}, "no"]
+    extra = card_of("sample", {"best": rows, "worst": [], "note": "none"}).extra
+    assert extra["groups"] == [("best", [{"rollout": 7, "item": "a"}])]
+
+
+def test_the_page_of_a_piece_of_evidence_shows_it_whole_whatever_it_is(world: World) -> None:
+    proposal = ready(world)
+    for name, body in (("notes", b"1 < 2, so \xff it is"), ("figures", b'{"b":1,"a":[2]}')):
+        Evidence.objects.create(
+            proposal=proposal, name=name, media_type="text/plain", sha256="0" * 64, size=1, body=body
+        )
+    client = Client(headers={"host": "localhost"})
+    client.force_login(world.cast.rita.user)
+    address = f"/proposals/{proposal.ref}/evidence"
+    assert "1 &lt; 2, so \ufffd it is" in client.get(f"{address}/notes/").content.decode()
+    assert "&quot;b&quot;: 1,\n" in client.get(f"{address}/figures/").content.decode()
+
+
 def test_every_row_has_a_name_that_people_can_read(world: World) -> None:
     proposal = promoted(world)
     operator = world.cast.act("operator")
@@ -138,6 +191,24 @@ def test_every_row_has_a_name_that_people_can_read(world: World) -> None:
     assert named[2].startswith("digits@")
     assert named[3:6] == ["release:digits", "release", "approve by rita"]
     assert named[6:] == ["#0 version.register (allowed)", "log", "comparison"]
+
+
+def test_rows_of_factors_tokens_holds_and_the_log_have_names_too(world: World) -> None:
+    rita = world.cast.rita
+    named = {
+        "authenticator of rita": Authenticator(person=rita),
+        "recovery code of rita": RecoveryCode(person=rita),
+        "passkey phone of rita": Passkey(person=rita, name="phone"),
+        "reset of the factors of rita": FactorReset(person=rita),
+        "hold of aaaaaaaaaaaa": Hold(digest="a" * 64),
+        "checkpoint at 7": Checkpoint(size=7),
+        "node 3 of level 8": AuditNode(level=8, index=3),
+        "mine at 7: ok": Witnessing(witness="mine", size=7, ok=True),
+        "mine at 8: failed": Witnessing(witness="mine", size=8, ok=False),
+        "read token siem": ReadToken(name="siem"),
+        "campaign token nightly": CampaignToken(name="nightly"),
+    }
+    assert [str(row) for row in named.values()] == list(named)
 
 
 def test_a_stop_that_is_over_is_not_resumed_again(world: World) -> None:

@@ -18,9 +18,10 @@ from governance.actions import (
     open_proposal,
 )
 from governance.actors import LOOP
+from governance.desk.acts import REASON_MAX
 from governance.desk.base import Visitor
 from governance.desk.turns import turn_of
-from governance.models import AuditEntry, Person, Proposal
+from governance.models import AuditEntry, Person, Pointer, Proposal
 from governance.policy import policy_now
 from governance.roles import roles_of
 from tests.desk_scene import Scene, make_scene
@@ -226,6 +227,12 @@ def test_a_proposal_goes_from_review_to_live_and_back(scene: Scene, log_in: LogI
     back = Proposal.objects.get(kind="revert")
     assert back.target == scene.promoted.target and back.review_due
     assert "your turn to acknowledge" in rita.get("/").content.decode()
+    acknowledge = r'value="acknowledge"[^>]*'
+    page = rita.get(f"/proposals/{back.ref}/").content.decode()
+    assert re.search(acknowledge, page) and not re.search(f"{acknowledge}disabled", page)
+    assert 'value="revert"' not in page
+    page = operator.get(f"/proposals/{back.ref}/").content.decode()
+    assert re.search(f"{acknowledge}disabled", page)
     assert send(rita, back, "acknowledge")[0] == 302
     back.refresh_from_db()
     assert not back.review_due
@@ -255,6 +262,26 @@ def test_a_verdict_without_a_reason_is_refused(scene: Scene, log_in: LogIn) -> N
     status, page = send(log_in("rita"), scene.waiting, "reject", reason="no")
     assert status == 400
     assert "Give a reason of at least 10 characters" in page
+    status, page = send(log_in("rita"), scene.waiting, "reject", reason="x" * (REASON_MAX + 1))
+    assert status == 400
+    assert f"keep it under {REASON_MAX:,}" in page
+    assert not scene.waiting.reviews.filter(person=scene.world.cast.rita).exists()
+
+
+def test_an_operator_takes_an_open_proposal_back(scene: Scene, log_in: LogIn) -> None:
+    operator = log_in("operator")
+    assert 'value="withdraw"' in operator.get(f"/proposals/{scene.waiting.ref}/").content.decode()
+    assert send(operator, scene.waiting, "withdraw")[0] == 302
+    scene.waiting.refresh_from_db()
+    assert (scene.waiting.status, scene.waiting.status_reason) == ("withdrawn", REASON)
+
+
+def test_an_inbox_without_a_policy_says_that_there_is_none(scene: Scene, log_in: LogIn) -> None:
+    rita = log_in("rita")
+    Pointer.objects.filter(key="policy").delete()
+    page = rita.get("/")
+    assert page.status_code == 200
+    assert "No policy is in force" in page.content.decode()
 
 
 def test_an_act_by_the_wrong_person_is_refused_with_the_rules_sentence(scene: Scene, log_in: LogIn) -> None:

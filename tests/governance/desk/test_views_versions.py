@@ -12,9 +12,10 @@ from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from governance.audit.checkpoints import make_checkpoint
+from governance.audit.checkpoints import key_files, make_checkpoint
+from governance.audit.signer import STATE_FILE
 from governance.desk.versions import DEEPEST, lineage
-from governance.models import AuditEntry, Pointer
+from governance.models import AuditEntry, Pointer, Witnessing
 from tests.desk_scene import Scene, descend, make_scene
 from tests.governance.cast import PASSWORD, REASON, make_world
 from tests.snapshot import remembered
@@ -186,3 +187,26 @@ def test_only_an_auditor_exports_the_log(scene: Scene) -> None:
         assert {"checkpoint", "entries.jsonl", "verify.py"} <= set(bundle.namelist())
     assert AuditEntry.objects.filter(object_type="log", object_id="export", outcome="allowed").exists()
     assert AuditEntry.objects.filter(action="audit.export", outcome="denied").count() == 1
+
+
+def test_an_export_that_cannot_be_signed_is_a_sentence_on_the_page(scene: Scene) -> None:
+    before = AuditEntry.objects.filter(action="audit.export").count()
+    (key_files().folder / STATE_FILE).unlink()
+    answer = as_person(scene, "ada").post("/audit/export/", follow=True)
+    assert answer.redirect_chain == [("/audit/", 302)]
+    assert "memory" in answer.content.decode() and "restore it" in answer.content.decode()
+    assert AuditEntry.objects.filter(action="audit.export").count() == before
+
+
+def test_the_newest_answer_of_each_witness_is_shown(scene: Scene) -> None:
+    for size, witness, ok, answer in (
+        (3, "mine", False, "timed out"),
+        (4, "mine", True, ""),
+        (4, "theirs", True, ""),
+        (5, "theirs", False, "answered 500"),
+    ):
+        Witnessing.objects.create(size=size, witness=witness, ok=ok, answer=answer)
+    page = as_person(scene, "operator").get("/audit/").content.decode()
+    kept = page.split("<h2>Kept by others</h2>")[1].split("</section>")[0]
+    assert "mine has the checkpoint at 4" in kept and "timed out" not in kept
+    assert "theirs failed at 5" in kept and "answered 500" in kept
