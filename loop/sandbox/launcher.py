@@ -20,6 +20,7 @@ from typing import Any
 
 from loop.sandbox.command import MIB
 from loop.sandbox.namespaces import CLONE_NEWNS, CLONE_NEWUSER, enter_network_namespace, setns
+from loop.sandbox.watch import CORE_BYTES, PENDING_SIGNALS
 from loop.types import Limits
 
 HIGH_FD = 64
@@ -114,7 +115,8 @@ def _exec(limits: Limits, command: list[str], uid: Any) -> None:
         (resource.RLIMIT_AS, limits.address_space_mib * MIB),
         (resource.RLIMIT_FSIZE, limits.file_mib * MIB),
         (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, CORE_BYTES),
+        (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS),
     ):
         resource.setrlimit(kind, (value, value))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))

@@ -311,6 +311,8 @@ def _look(run: Run) -> None:
         run.stop = verdicts.inodes(watch.SCRATCH_INODES)
     elif watch.sockets(run.init) > watch.SOCKETS:
         run.stop = verdicts.sockets(watch.SOCKETS)
+    elif watch.terminals(f"/proc/{run.init}/root") > watch.TERMINALS:
+        run.stop = verdicts.terminals(watch.TERMINALS)
 
 
 def _sample(run: Run) -> float:

@@ -41,6 +41,11 @@ def sockets(most: int) -> tuple[Outcome, str]:
     return Outcome.LIMIT, f"The program had more than {most} sockets."
 
 
+def terminals(most: int) -> tuple[Outcome, str]:
+    """The run opened pseudo-terminals, of which the machine has so many, without end."""
+    return Outcome.LIMIT, f"The program had more than {most} terminals."
+
+
 def of_exit(code: int | None, cpu_s: float, limits: Limits) -> Verdict:
     """Outcome, reason and exit code of a program that ended by itself.
 

@@ -15,6 +15,10 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SCRATCH_INODES = 8192
 # The model's relay at its fullest has 320, both ends of the program's own connections to it included.
 SOCKETS = 512
+# The kernel's table of pseudo-terminals is everybody's, and what it keeps for each (70 KiB) is in nobody's account.
+TERMINALS = 64
+CORE_BYTES = 1  # none is written, and no program of the host's is started for one either, as it would be at 0
+PENDING_SIGNALS = 1024  # timers too; the kernel counts them for all processes of a user together
 MAPPING_MIB = 384 / (1 << 20)
 COUNTING_S = 0.02
 EXACT_S = 1.0
@@ -211,3 +215,11 @@ def scratch_inodes(root: str) -> int:
             continue
         used += status.f_files - status.f_ffree
     return used
+
+
+def terminals(root: str) -> int:
+    """The pseudo-terminals of the sandbox below `root` (as for `scratch_inodes`); 0 once it is gone."""
+    try:
+        return sum(name.isdigit() for name in os.listdir(f"{root}/dev/pts"))
+    except OSError:
+        return 0

@@ -95,13 +95,18 @@ def test_each_filter_decides_as_it_should(arch: str) -> None:
     foreign = next(other for other in generate.AUDIT_ARCH.values() if other != native)
     cases = [
         (foreign, 1, (), generate.KILL_PROCESS),
-        (native, 0, (), generate.ALLOW),
-        *((native, generate.DENIED[arch][name], (), EPERM) for name in ("memfd_create", "shmget")),
+        (native, 1, (), generate.ALLOW),
+        *(
+            (native, generate.DENIED[arch][name], (), EPERM)
+            for name in ("memfd_create", "shmget", "io_setup", "inotify_init1", "sync", "syncfs")
+        ),
         (native, numbers["clone3"], (), ENOSYS),
         (native, numbers["clone"], (0x10000000,), EPERM),
         (native, numbers["clone"], (0x00010F00,), generate.ALLOW),
         (native, numbers["ioctl"], (0, HIGH | 0x5412), EPERM),
         (native, numbers["ioctl"], (0, 0x5401), generate.ALLOW),
+        *((native, numbers["fcntl"], (0, HIGH | command), EPERM) for command in (1024, 1026, 1040)),
+        (native, numbers["fcntl"], (0, 1030), generate.ALLOW),
         *((native, numbers["socket"], (family,), generate.ALLOW) for family in (1, 2, 10)),
         *((native, numbers["socket"], (family,), NO_FAMILY) for family in (0, 16, 17, 40)),
         (native, numbers["socketpair"], (1,), generate.ALLOW),
@@ -110,6 +115,11 @@ def test_each_filter_decides_as_it_should(arch: str) -> None:
         (native, numbers["setsockopt"], (3, HIGH | 1, HIGH | 7), generate.ERRNO),
         (native, numbers["setsockopt"], (3, 1, 2), generate.ALLOW),
         (native, numbers["setsockopt"], (3, 6, 7), generate.ALLOW),
+        (native, numbers["setrlimit"], (HIGH | 4, 1), generate.ERRNO),
+        (native, numbers["setrlimit"], (7, 1), generate.ALLOW),
+        *((native, numbers["prlimit64"], (0, HIGH | 4, new), generate.ERRNO) for new in (1, HIGH)),
+        (native, numbers["prlimit64"], (0, 4, 0, 1), generate.ALLOW),
+        (native, numbers["prlimit64"], (0, 7, 1), generate.ALLOW),
     ]
     if arch == "x86_64":
         cases.append((native, generate.X32_BIT | 1, (), generate.KILL_PROCESS))
@@ -131,6 +141,9 @@ def test_the_engines_profile_is_the_shipped_one_and_denies_the_same_calls(arch: 
     ioctls = [rule["args"][0] for rule in rules if rule["names"] == ["ioctl"]]
     assert {rule["op"] for rule in ioctls} == {"SCMP_CMP_MASKED_EQ"}
     assert {rule["value"] for rule in ioctls} == {0xFFFFFFFF}
+    kept = [rule for rule in rules if set(rule["names"]) & {"setrlimit", "prlimit64"}]
+    assert [rule["errnoRet"] for rule in kept] == [0, 0] and kept[0]["args"][0]["valueTwo"] == 4
+    assert [rule["op"] for rule in kept[1]["args"]] == ["SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"]
 
 
 def test_frames_survive_any_cutting_of_the_stream() -> None:

@@ -110,6 +110,23 @@ def test_threads_and_processes_are_limited_and_counted(real: Runner) -> None:
     assert result.usage.processes is not None and 10 <= result.usage.processes <= 16
 
 
+@pytest.mark.parametrize(("count", "outcome"), [(40, Outcome.OK), (100, Outcome.LIMIT)])
+def test_a_program_may_have_some_terminals_and_not_many(real: Runner, count: int, outcome: Outcome) -> None:
+    source = f"import os, time; kept = [os.openpty() for _ in range({count})]; time.sleep({count / 100})"
+    result = real(source)
+    assert result.outcome is outcome, result.log_tail
+    assert ("64 terminals" in result.reason) == (outcome is Outcome.LIMIT)
+
+
+def test_no_limit_on_core_files_can_be_set_that_starts_a_program_of_the_host(real: Runner) -> None:
+    result = real("""
+import resource
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+print(resource.getrlimit(resource.RLIMIT_CORE))
+""")
+    assert (result.outcome, result.log_tail) == (Outcome.OK, "(1, 1)\n"), result.log_tail
+
+
 def test_memory_over_the_limit_ends_the_run(real: Runner) -> None:
     result = real(
         "x = [bytearray(b'1' * 2**20) for _ in range(900)]; import time; time.sleep(5)", memory_mib=256

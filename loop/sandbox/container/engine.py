@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loop.errors import SandboxError
-from loop.sandbox.watch import SCRATCH_INODES
+from loop.sandbox.watch import CORE_BYTES, SCRATCH_INODES
 from loop.types import Limits
 
 ENGINE, IMAGE, RUNTIME, PYTHON, CPUS, STAGE = (
@@ -194,7 +194,12 @@ def _limit_options(engine: Engine, limits: Limits) -> list[str]:
     tasks = limits.processes + INIT_TASKS
     options = ["--memory", memory, "--memory-swap", memory, "--pids-limit", str(tasks)]
     options += ["--cpus", f"{engine.cpus:g}", "--shm-size", f"{limits.shm_mib}m"]
-    options += ["--ulimit", f"nofile={limits.open_files}:{limits.open_files}", "--ulimit", "core=0:0"]
+    options += [
+        "--ulimit",
+        f"nofile={limits.open_files}:{limits.open_files}",
+        "--ulimit",
+        f"core={CORE_BYTES}:{CORE_BYTES}",
+    ]
     # Podman would raise this one to its own default, which a worker without CAP_SYS_RESOURCE may not.
     return [*options, "--ulimit", "nproc=4096:4096"]
 

@@ -127,7 +127,7 @@ def _become(job: Mapping[str, Any], limits: Limits, log: int) -> None:
             (resource.RLIMIT_AS, limits.address_space_mib * MIB),
             (resource.RLIMIT_FSIZE, limits.file_mib * MIB),
             (resource.RLIMIT_NOFILE, limits.open_files),
-            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_SIGPENDING, watch.PENDING_SIGNALS),
         ):
             resource.setrlimit(kind, (value, value))
         resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
@@ -222,6 +222,8 @@ def _look(run: Run) -> None:
         run.stop = verdicts.processor(run.limits)
     elif watch.scratch_inodes("") > watch.SCRATCH_INODES:
         run.stop = verdicts.inodes(watch.SCRATCH_INODES)
+    elif watch.terminals("") > watch.TERMINALS:
+        run.stop = verdicts.terminals(watch.TERMINALS)
 
 
 def _note(run: Run, *, exact: bool = True) -> float:

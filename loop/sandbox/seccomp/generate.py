@@ -6,6 +6,12 @@ ways out of the sandbox, ways around its limits, or kernel surface that no agent
 (shmget, semget, msgget) belongs to no process, so a watchdog that adds up processes would not see it. To ask for larger
 socket buffers succeeds and changes nothing: so the number of sockets bounds what the kernel keeps in them. Engines get
 no such rule, because a container's memory is limited by its control group, sockets and all.
+
+Some calls reach past the run through what it may only read: asynchronous I/O (io_setup) takes from one table of the
+whole machine; watches and leases tell of everybody's use of a shared file; sync and syncfs make the machine's disks
+write. The limit on core files is set before the filter, to the one byte at which the kernel starts no program that a
+core pattern names (it would run outside, as root, on the program's memory); setting it here succeeds and changes
+nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +31,14 @@ ERRNO = 0x00050000
 LOAD_WORD, JUMP_EQ, JUMP_GE, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 OFFSET_NR, OFFSET_ARCH = 0, 4
 OFFSET_ARGUMENT = (16, 24, 32)
+WORD = 4
 
 CLONE_NEW_ANY = 0x7E020000
 TERMINAL_INJECTION = (0x5412, 0x541C)
+NOTICES = (1024, 1026, 1040)  # F_SETLEASE, F_NOTIFY, F_SETDELEG
 SOCKET_FAMILIES = (1, 2, 10)
 AF_UNIX = 1
+RLIMIT_CORE = 4
 SOL_SOCKET, BUFFER_OPTIONS = 1, (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE
 X32_BIT = 0x40000000
 LOW_WORD = 0xFFFFFFFF
@@ -48,6 +57,7 @@ DENIED = {
         "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "process_madvise": 440,
         "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "open_tree_attr": 467,
         "mknod": 133, "mknodat": 259, "shmget": 29, "semget": 64, "msgget": 68,
+        "sync": 162, "io_setup": 206, "inotify_init": 253, "inotify_init1": 294, "syncfs": 306,
     },
     "aarch64": {
         "lookup_dcookie": 18, "mknodat": 33, "umount2": 39, "mount": 40, "pivot_root": 41, "quotactl": 60,
@@ -61,18 +71,32 @@ DENIED = {
         "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "process_madvise": 440,
         "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447, "open_tree_attr": 467,
         "msgget": 186, "semget": 190, "shmget": 194,
+        "io_setup": 0, "inotify_init1": 26, "sync": 81, "syncfs": 267,
     },
 }  # fmt: skip
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SCMP_ARCH = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 CHECKED = {
-    "x86_64": {"ioctl": 16, "socket": 41, "socketpair": 53, "setsockopt": 54, "clone": 56, "clone3": 435},
+    "x86_64": {
+        "ioctl": 16,
+        "socket": 41,
+        "socketpair": 53,
+        "setsockopt": 54,
+        "clone": 56,
+        "fcntl": 72,
+        "setrlimit": 160,
+        "prlimit64": 302,
+        "clone3": 435,
+    },
     "aarch64": {
+        "fcntl": 25,
         "ioctl": 29,
         "socket": 198,
         "socketpair": 199,
         "setsockopt": 208,
         "clone": 220,
+        "setrlimit": 164,
+        "prlimit64": 261,
         "clone3": 435,
     },
 }
@@ -120,17 +144,18 @@ def build(arch: str) -> bytes:
     for number in DENIED[arch].values():
         program.jump(JUMP_EQ, number, true="eperm")
     program.jump(JUMP_EQ, numbers["clone3"], true="enosys")
-    for name in ("clone", "ioctl", "socket", "socketpair", "setsockopt"):
+    for name in ("clone", "ioctl", "socket", "socketpair", "setsockopt", "fcntl", "setrlimit", "prlimit64"):
         program.jump(JUMP_EQ, numbers[name], true=name)
     program.give(ALLOW)
     program.label("clone")
     program.load(OFFSET_ARGUMENT[0])
     program.jump(JUMP_SET, CLONE_NEW_ANY, true="eperm", false="allow")
-    program.label("ioctl")
-    program.load(OFFSET_ARGUMENT[1])
-    for request in TERMINAL_INJECTION:
-        program.jump(JUMP_EQ, request, true="eperm")
-    program.give(ALLOW)
+    for name, commands in (("ioctl", TERMINAL_INJECTION), ("fcntl", NOTICES)):
+        program.label(name)
+        program.load(OFFSET_ARGUMENT[1])
+        for command in commands:
+            program.jump(JUMP_EQ, command, true="eperm")
+        program.give(ALLOW)
     program.label("socket")
     program.load(OFFSET_ARGUMENT[0])
     for family in SOCKET_FAMILIES:
@@ -145,6 +170,16 @@ def build(arch: str) -> bytes:
     program.load(OFFSET_ARGUMENT[2])
     for option in BUFFER_OPTIONS:
         program.jump(JUMP_EQ, option, true="nothing")
+    program.give(ALLOW)
+    program.label("setrlimit")
+    program.load(OFFSET_ARGUMENT[0])
+    program.jump(JUMP_EQ, RLIMIT_CORE, true="nothing", false="allow")
+    program.label("prlimit64")
+    program.load(OFFSET_ARGUMENT[1])
+    program.jump(JUMP_EQ, RLIMIT_CORE, false="allow")
+    for half in (0, WORD):  # without new values it only tells the old ones
+        program.load(OFFSET_ARGUMENT[2] + half)
+        program.jump(JUMP_EQ, 0, false="nothing")
     program.give(ALLOW)
     for name, action in (
         ("allow", ALLOW),
@@ -170,16 +205,25 @@ def profile(arch: str) -> bytes:
         _rule(["clone3"], ENOSYS),
         *(_rule(["clone"], EPERM, _masked(0, flag, flag)) for flag in _bits(CLONE_NEW_ANY)),
         *(_rule(["ioctl"], EPERM, _masked(1, LOW_WORD, request)) for request in TERMINAL_INJECTION),
+        *(_rule(["fcntl"], EPERM, _masked(1, LOW_WORD, command)) for command in NOTICES),
         *(_rule(["socket"], EAFNOSUPPORT, rule) for rule in _outside(SOCKET_FAMILIES)),
         _rule(["socketpair"], EPERM, {"index": 0, "value": AF_UNIX, "valueTwo": 0, "op": "SCMP_CMP_NE"}),
+        _rule(["setrlimit"], 0, _masked(0, LOW_WORD, RLIMIT_CORE)),
+        _rule(
+            ["prlimit64"],
+            0,
+            _masked(1, LOW_WORD, RLIMIT_CORE),
+            {"index": 2, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_NE"},
+        ),
     ]
     content = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": [SCMP_ARCH[arch]], "syscalls": rules}
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def _rule(names: list[str], error: int, argument: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _rule(names: list[str], error: int, *arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A denial where all the conditions on arguments hold."""
     rule: dict[str, Any] = {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": error}
-    return rule | ({"args": [dict(argument)]} if argument else {})
+    return rule | ({"args": [dict(argument) for argument in arguments]} if arguments else {})
 
 
 def _masked(index: int, mask: int, value: int) -> dict[str, Any]:
