@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from loop.errors import HarnessError
@@ -44,6 +44,10 @@ def check_tree(sizes: Mapping[str, int], limits: TreeLimits = LIMITS) -> None:
         raise HarnessError(f"The harness has no {MAIN} at its top; its program must start there.")
     for path in sizes:
         check_path(path, limits)
+        if folders := [str(folder) for folder in PurePosixPath(path).parents if str(folder) in sizes]:
+            raise HarnessError(
+                f"{folders[0]} is a file of the harness and a folder of it too; rename one of them."
+            )
     for path, size in sizes.items():
         check_size(path, size, limits)
     total = sum(sizes.values())
@@ -67,7 +71,7 @@ def check_path(path: str, limits: TreeLimits = LIMITS) -> str:
         raise HarnessError(
             f"{path[:80]!r} is not a path of letters, digits and ._-/ up to {limits.path} characters."
         )
-    if any(part == "" or part.startswith(".") for part in path.split("/")):
+    if any(part in {"", *NOT_PART_OF_A_TREE} or part.startswith(".") for part in path.split("/")):
         raise HarnessError(
             f"The path {path!r} leaves the harness tree or is hidden, which is not allowed; name a plain path inside."
         )

@@ -127,9 +127,9 @@ def tools_of(body: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(choice, dict):
         raise refuse("tool_choice must be an object.")
     only(choice, {"type", "name", "disable_parallel_tool_use"}, "tool_choice")
-    if choice.get("type") in CHOICES:
+    if choice.get("type") in tuple(CHOICES):
         return {"tools": out, "tool_choice": CHOICES[choice["type"]]}
-    if choice.get("type") != "tool" or choice.get("name") not in {tool["function"]["name"] for tool in out}:
+    if choice.get("type") != "tool" or choice.get("name") not in [tool["function"]["name"] for tool in out]:
         raise refuse("tool_choice must be auto, any, none or one of the tools sent.")
     return {"tools": out, "tool_choice": {"type": "function", "function": {"name": choice["name"]}}}
 
@@ -156,7 +156,7 @@ def arguments_of(text: Any) -> Any:
     """Tool arguments as an object; what a model wrote badly is handed on as {"_raw": text}."""
     try:
         value = json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {"_raw": str(text)}
     return value if isinstance(value, dict) else {"_raw": str(text)}
 

@@ -22,7 +22,8 @@ MAX_DEPTH = 64
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 MAX_ITEM_ID = 100
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+# No set, nor are names below looked up in one: what a harness sent in the place of a word may be a list.
+ROLES = ("assistant", "developer", "system", "tool", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ def refuse(sentence: str) -> CallRefused:
 
 
 def number(name: str, low: float, high: float) -> Callable[[Any], Any]:
-    """A check for a finite number in [low, high]."""
+    """A check for a number in [low, high]."""
 
     def check(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise refuse(f"{name} must be a number.")
         if not low <= value <= high:
             raise refuse(f"{name} must be between {low:g} and {high:g}.")
@@ -242,7 +243,7 @@ def chat_message(value: Any) -> dict[str, Any]:
         raise refuse("Every message must be an object.")
     role = value.get("role")
     if role not in ROLES:
-        raise refuse(f"A message's role must be one of {', '.join(sorted(ROLES))}.")
+        raise refuse(f"A message's role must be one of {', '.join(ROLES)}.")
     only(value, {"role", "content", "name", "tool_calls", "tool_call_id", "refusal"}, "A message")
     message: dict[str, Any] = {"role": "system" if role == "developer" else role}
     calls = value.get("tool_calls")
@@ -303,7 +304,7 @@ def chat_tools(body: Mapping[str, Any]) -> dict[str, Any]:
     if choice in ("auto", "none", "required"):
         return {"tools": out, "tool_choice": choice}
     named = choice.get("function") if isinstance(choice, dict) else None
-    if not isinstance(named, dict) or named.get("name") not in {tool["function"]["name"] for tool in out}:
+    if not isinstance(named, dict) or named.get("name") not in [tool["function"]["name"] for tool in out]:
         raise refuse("tool_choice must be auto, none, required or one of the functions sent.")
     return {"tools": out, "tool_choice": {"type": "function", "function": {"name": named["name"]}}}
 

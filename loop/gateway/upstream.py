@@ -277,7 +277,8 @@ def retry_after(value: str | None) -> float:
 def checked(body: Any, size: int) -> ModelAnswer:
     """The parts of a chat completion that are handed on. Raises ValueError, LookupError or TypeError."""
     choice = body["choices"][0]
-    message: dict[str, Any] = {"role": "assistant", "content": choice["message"].get("content")}
+    finish, content = choice.get("finish_reason"), choice["message"].get("content")
+    message: dict[str, Any] = {"role": "assistant", "content": content}
     calls = [
         {"id": str(call["id"]), "type": "function",
          "function": {"name": str(call["function"]["name"]), "arguments": str(call["function"]["arguments"])}}
@@ -285,9 +286,12 @@ def checked(body: Any, size: int) -> ModelAnswer:
     ]  # fmt: skip
     if calls:
         message["tool_calls"] = calls
-    elif not isinstance(message["content"], str):
+    elif content is None and finish in FINISHES:
+        message["content"] = (
+            ""  # refused, or cut off while it thought: an answer, and within a harness's power
+        )
+    elif not isinstance(content, str):
         raise TypeError("a reply needs text or tool calls")
-    finish = choice.get("finish_reason")
     reply = {
         "object": "chat.completion",
         "created": int(time.time()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from loop.gateway import GatewayLimits, Upstream, open_gateway
+from loop.gateway.anthropic_shapes import messages_call
+from loop.gateway.shapes import chat_call, parse_json
+from loop.gateway.types import CallRefused
 from tests.loop.fake_providers import Fault, Say, fake_provider
 from tests.loop.gateway_bench import HELLO, Bench, opened
 
@@ -200,6 +203,76 @@ def test_what_no_database_can_keep_is_refused(bench: Bench, fields: dict[str, An
     assert response.status_code == 400 and words in bench.sentence(response)
     assert len(bench.session.calls) == 1 and bench.provider.seen == []
     json.dumps(asdict(bench.session.calls[0]), allow_nan=False)
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    10**400,
+    "",
+    [],
+    [[]],
+    ["x"],
+    {},
+    {"type": []},
+    {"type": {}},
+    {"function": {"name": []}},
+)
+WHOLE_CHAT: dict[str, Any] = {
+    "model": "task-model", "stop": ["x"], "metadata": {"item_id": "a"}, "stream_options": {"include_usage": True},
+    "response_format": {"type": "text"}, "temperature": 1, "top_k": 1, "seed": 1, "logprobs": True,
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "x"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"a": 1}}}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+}  # fmt: skip
+WHOLE_MESSAGE: dict[str, Any] = {
+    "model": "task-model", "max_tokens": 5, "system": [{"type": "text", "text": "s"}], "temperature": 1, "top_p": 1,
+    "messages": [
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
+    ],
+    "tools": [{"type": "custom", "name": "f", "input_schema": {"a": 1}}],
+    "tool_choice": {"type": "tool", "name": "f"}, "stop_sequences": ["x"], "metadata": {"user_id": "u"},
+}  # fmt: skip
+
+
+def variants(value: Any) -> Iterator[Any]:
+    """The value with one part of it at a time, at whatever depth, replaced by each of ODD."""
+    yield from ODD
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        for other in variants(part):
+            changed = value.copy()
+            changed[key] = other
+            yield changed
+
+
+@pytest.mark.parametrize(("check", "whole"), [(chat_call, WHOLE_CHAT), (messages_call, WHOLE_MESSAGE)])
+def test_whatever_stands_in_the_place_of_a_value_is_taken_or_refused(
+    check: Callable[[Any, int], object], whole: dict[str, Any]
+) -> None:
+    check(whole, 5)
+    refused = 0
+    for body in variants(whole):
+        try:
+            check(parse_json(json.dumps(body).encode()), 5)
+        except CallRefused:
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "length"])
+def test_an_answer_without_text_is_one_where_the_model_ended_it(bench: Bench, finish: str) -> None:
+    choice = {"message": {"content": None}, "finish_reason": finish}
+    bench.provider.plan(Fault(200, raw=json.dumps({"choices": [choice]}).encode()))
+    response = bench.chat()
+    assert response.status_code == 200 and response.json()["choices"][0]["message"]["content"] == ""
+    assert bench.session.calls[0].attempts == 1
 
 
 def test_a_number_without_an_end_is_refused(bench: Bench) -> None:

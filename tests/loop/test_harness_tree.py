@@ -34,6 +34,8 @@ SMALL = TreeLimits(files=3, file_bytes=2048, tree_bytes=3 << 10, path=20)
         ({"main.py": 1, "a": 1, "b": 1, "c": 1}, r"too large \(4 files, 4 bytes\)"),
         ({"main.py": 2000, "a": 2000}, r"too large \(2 files, 3\.91 KiB\)"),
         ({"main.py": 1, "x" * 21: 1}, "up to 20 characters"),
+        ({"main.py": 1, "main.py/a": 1}, r"main\.py is a file of the harness and a folder of it too"),
+        ({"main.py": 1, "a/b": 1, "a/b/c/d": 1}, "a/b is a file"),
     ],
 )
 def test_a_tree_past_a_limit_is_refused_with_the_figures(sizes: dict[str, int], words: str) -> None:
@@ -47,7 +49,22 @@ def test_a_tree_at_its_limits_is_a_harness() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/a", "a/", "a//b", "./a", "../a", "a/../b", ".git/config", "a/.hidden", "a b", "ü", "a\0b", "a\\b"],
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "./a",
+        "../a",
+        "a/../b",
+        ".git/config",
+        "a/.hidden",
+        "a b",
+        "ü",
+        "a\0b",
+        "a\\b",
+        "__pycache__/a.pyc",
+    ],
 )
 def test_a_path_that_is_no_plain_path_inside_is_refused(path: str) -> None:
     with pytest.raises(HarnessError, match=r"not allowed|not a path"):

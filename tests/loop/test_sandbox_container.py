@@ -41,7 +41,7 @@ def test_dockers_whole_command_line() -> None:
         "--security-opt", "no-new-privileges", "--security-opt", "seccomp=/filters/container.json",
         "--user", "61000:61000", "--hostname", "sbx", "--workdir", "/scratch", "--log-driver", "none",
         "--stop-timeout", "0", "--memory", "176m", "--memory-swap", "176m", "--pids-limit", "21",
-        "--cpus", "1.5", "--shm-size", "8m", "--ulimit", "nofile=64:64", "--ulimit", "core=0:0",
+        "--cpus", "1.5", "--shm-size", "8m", "--ulimit", "nofile=64:64", "--ulimit", "core=1:1",
         "--ulimit", "nproc=4096:4096",
         "--tmpfs", "/scratch:rw,nosuid,nodev,exec,size=16m,mode=1777,nr_inodes=8192",
         "--tmpfs", "/out:rw,nosuid,nodev,noexec,size=4m,nr_inodes=10,mode=0700,uid=61000,gid=61000",

@@ -147,6 +147,21 @@ def build(arch: str) -> bytes:
     for name in ("clone", "ioctl", "socket", "socketpair", "setsockopt", "fcntl", "setrlimit", "prlimit64"):
         program.jump(JUMP_EQ, numbers[name], true=name)
     program.give(ALLOW)
+    _look_at_arguments(program)
+    for name, action in (
+        ("allow", ALLOW),
+        ("nothing", ERRNO),
+        ("eperm", ERRNO | EPERM),
+        ("enosys", ERRNO | ENOSYS),
+        ("kill", KILL_PROCESS),
+    ):
+        program.label(name)
+        program.give(action)
+    return program.assemble()
+
+
+def _look_at_arguments(program: Program) -> None:
+    """What is decided for each call of CHECKED that is not denied outright."""
     program.label("clone")
     program.load(OFFSET_ARGUMENT[0])
     program.jump(JUMP_SET, CLONE_NEW_ANY, true="eperm", false="allow")
@@ -181,16 +196,6 @@ def build(arch: str) -> bytes:
         program.load(OFFSET_ARGUMENT[2] + half)
         program.jump(JUMP_EQ, 0, false="nothing")
     program.give(ALLOW)
-    for name, action in (
-        ("allow", ALLOW),
-        ("nothing", ERRNO),
-        ("eperm", ERRNO | EPERM),
-        ("enosys", ERRNO | ENOSYS),
-        ("kill", KILL_PROCESS),
-    ):
-        program.label(name)
-        program.give(action)
-    return program.assemble()
 
 
 def profile(arch: str) -> bytes:
