@@ -16,7 +16,5 @@ PLAIN = Facts()
 
 def note_event(*, by: Actor, action: str, subject: tuple[str, str], facts: Facts = PLAIN) -> AuditEntry:
     """Record an act of another part; call it in the transaction of the act, so that both stand or fall together."""
-    if facts.policy is None:
-        facts = replace(facts, policy=policy_facts())
     with transaction.atomic():
-        return record(by=by, action=action, subject=subject, facts=facts)
+        return record(by=by, action=action, subject=subject, facts=replace(facts, policy=policy_facts()))

@@ -15,7 +15,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from governance.models import Person, Proposal
+from governance.desk.finding import release_by_prefix
+from governance.errors import BadInput
+from governance.models import Person, Proposal, Release
 from governance.pointers import live_release
 from governance.policy import bundled_text
 from governance.roles import roles_of
@@ -153,6 +155,16 @@ def test_refusals_reach_the_command_line_as_the_rules_own_sentence(world: World)
         run("review", "0")
     with pytest.raises(CommandError, match="Task 'nope' is not installed"):
         run("revert", "nope")
+
+
+def test_a_release_is_found_by_the_beginning_of_its_digest_when_no_other_begins_so(world: World) -> None:
+    other = make_release(world.task, BETTER)
+    assert release_by_prefix(f" {other.digest[:8].upper()} ") == other
+    with pytest.raises(BadInput, match="No release begins with 'ffffffff'"):
+        release_by_prefix("ffffffff")
+    Release.objects.filter(pk=world.seed.pk).update(digest=other.digest[:12] + "0" * 52)
+    with pytest.raises(BadInput, match="More than one release begins with"):
+        release_by_prefix(other.digest[:8])
 
 
 def test_a_wrong_password_acts_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

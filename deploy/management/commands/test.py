@@ -47,7 +47,9 @@ class Command(PawlCommand):
         parser.add_argument("--fast", action="store_true", help="Without browser, training and PostgreSQL.")
         parser.add_argument("--no-lint", action="store_true", help="Run the tests only.")
         parser.add_argument(
-            "--coverage", action="store_true", help="Fail unless every branch of governance/ was taken."
+            "--coverage",
+            action="store_true",
+            help="Fail unless every line and branch of governance/ was taken (all paths, both databases).",
         )
         parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
 
