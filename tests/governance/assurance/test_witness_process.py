@@ -60,7 +60,13 @@ def test_it_cosigns_over_http_and_answers_everything_else_in_words(
 ) -> None:
     address, key = service
     shown = subprocess.run(
-        command(config, "--show-key"), env=service_env, cwd=REPO, capture_output=True, text=True, check=True
+        command(config, "--show-key"),
+        env=service_env,
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert shown.stdout.strip() == str(key)
     note = signed(Tree(LEAVES))
