@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from governance.audit.lease import LoggedMove
 from governance.audit.notes import TreeHead, VerifierKey, parse_key
@@ -133,7 +133,7 @@ def answer_to(line: bytes, calls: dict[str, Callable[..., Any]]) -> dict[str, An
         return {"error": f"The signer does not understand this request ({error!r})."}
 
 
-def serve(listener: socket.socket, signer: FileSigner, allowed: frozenset[int]) -> None:
+def serve(listener: socket.socket, signer: FileSigner, allowed: frozenset[int]) -> NoReturn:
     """Answer one connection after the other, for ever."""
     calls = calls_of(signer)
     while True:
@@ -186,8 +186,7 @@ def main(arguments: list[str]) -> int:
             serve(listener, signer, frozenset({os.getuid(), *options.allow_uid}))
     except (AuditError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
-    return 0
+    return 1
 
 
 if __name__ == "__main__":

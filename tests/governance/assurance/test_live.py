@@ -19,9 +19,10 @@ from governance.audit.checkpoints import make_checkpoint
 from governance.audit.log import Facts, record
 from governance.audit.notes import decode64, encode64
 from governance.audit.rows import Governed, governed_models
+from governance.audit.stored_tree import WIDTH as STORED
 from governance.audit.tokens import create_token
 from governance.errors import AuditError
-from governance.models import AuditEntry, Checkpoint, Pointer, Proposal, RoleGrant, Task, Version
+from governance.models import AuditEntry, AuditNode, Checkpoint, Pointer, Proposal, RoleGrant, Task, Version
 from tests.governance.cast import BOLDER, REASON, World, make_adapter, ready
 from tests.governance.desk.factor_helpers import code_of, give_authenticator
 from tests.governance.desk.software_passkey import SoftwarePasskey
@@ -190,6 +191,14 @@ def test_a_false_node_of_the_tree_is_named(full: World) -> None:
         sql = 'INSERT INTO governance_auditnode (level, "index", hash) VALUES (%s, %s, %s)'
         found = found_after(sql, [level, index, "0" * 64])
         assert any(f"Node {index} of level {level} is not the hash" in line for line in found)
+    with transaction.atomic():
+        for _ in range(STORED):
+            record(by=LOOP, action="campaign.started", subject=("campaign", "7"))
+    make_checkpoint()
+    assert AuditNode.objects.count() == 1
+    assert not any(line.startswith("Node ") for line in live_differences())
+    found = found_after("UPDATE governance_auditnode SET hash = %s", ["0" * 64])
+    assert any("Node 0 of level 8 is not the hash" in line for line in found)
 
 
 def test_a_pointer_moved_by_raw_sql_is_named_twice(full: World) -> None:
