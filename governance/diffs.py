@@ -11,7 +11,7 @@ import binascii
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -23,6 +23,8 @@ Tree = Mapping[str, tuple[str, bytes]]
 MAX_BYTES: Final = 400_000
 MAX_LINES: Final = 10_000
 MAX_MARKED: Final = 2_000
+MAX_PAIRS: Final = 200_000
+MAX_COPIES: Final = 10
 CONTEXT: Final = 3
 
 FLAGS: Final = {
@@ -229,7 +231,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    matcher = difflib.SequenceMatcher(_common(old, new), old, new, autojunk=False)
     marked = len(old) + len(new) <= MAX_MARKED * 2
     for group in matcher.get_grouped_opcodes(CONTEXT):
         rows: list[Row] = []
@@ -244,6 +246,14 @@ def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
         first, last = group[0], group[-1]
         old_count, new_count = last[2] - first[1], last[4] - first[3]
         yield Hunk(first[1] + (old_count > 0), old_count, first[3] + (new_count > 0), new_count, tuple(rows))
+
+
+def _common(old: list[str], new: list[str]) -> Callable[[str], bool] | None:
+    """Which lines begin no match, where the same lines stand so often that comparing all of them would take minutes."""
+    counts = Counter(new)
+    if sum(counts[line] for line in old) <= MAX_PAIRS:
+        return None
+    return lambda line: counts[line] > MAX_COPIES
 
 
 def _changed_rows(

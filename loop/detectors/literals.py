@@ -8,6 +8,9 @@ import binascii
 from collections.abc import Iterator
 
 MOST_NESTED = 40
+MOST_LETTERS = (
+    1 << 18
+)  # as much as a file may hold; joining repeats the separator, and a short line comes to gigabytes
 DECODERS = frozenset(
     {"b64decode", "urlsafe_b64decode", "b32decode", "fromhex", "unhexlify", "b85decode", "a85decode"}
 )
@@ -25,9 +28,12 @@ def literals(module: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def folded(node: ast.AST, depth: int = 0) -> str | None:
-    """The text that a constant expression comes to, or None when it is not constant text."""
-    if depth > MOST_NESTED:
-        return None
+    """The text that a constant expression comes to, or None when it is not constant text, or too long."""
+    text = _folded(node, depth) if depth <= MOST_NESTED else None
+    return text if text is None or len(text) <= MOST_LETTERS else None
+
+
+def _folded(node: ast.AST, depth: int) -> str | None:
     if isinstance(node, ast.Constant):
         return _text(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -59,8 +65,9 @@ def _call(node: ast.Call, depth: int) -> str | None:
 def _joined(separator: str | None, items: ast.AST, depth: int) -> str | None:
     if separator is None or not isinstance(items, ast.List | ast.Tuple):
         return None
-    parts = [folded(item, depth + 1) for item in items.elts]
-    return separator.join(part for part in parts if part is not None) if None not in parts else None
+    parts = [text for item in items.elts if (text := folded(item, depth + 1)) is not None]
+    long = len(separator) * len(parts) + sum(map(len, parts)) > MOST_LETTERS
+    return separator.join(parts) if len(parts) == len(items.elts) and not long else None
 
 
 def _decoded(name: str, text: str) -> str | None:

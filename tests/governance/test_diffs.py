@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -175,3 +176,12 @@ def test_both_sides_and_the_unified_form_agree(old: list[str], new: list[str]) -
                     assert row.old.text == old[row.old.number - 1]
                 if row.new:
                     assert row.new.text == new[row.new.number - 1]
+
+
+def test_a_file_of_few_different_lines_is_compared_in_time_and_whole() -> None:
+    old, new = (b"".join(b"%d\n" % (at * step % 50) for at in range(MAX_LINES)) for step in (1, 7))
+    began = time.monotonic()
+    (found,) = tree_diff({"a": ("file", old)}, {"a": ("file", new)})
+    assert time.monotonic() - began < 15
+    rows = [row for hunk in found.hunks for row in hunk.rows]
+    assert [row.new.text for row in rows if row.new] == new.decode().splitlines()

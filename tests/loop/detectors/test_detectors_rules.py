@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from loop.detectors.exhibit import (
 from loop.detectors.gap import public_hidden_gap
 from loop.detectors.honeytokens import leaked_tokens
 from loop.detectors.integrity import integrity
+from loop.detectors.literals import folded, literals
 from loop.detectors.metamorphic import metamorphic
 from loop.detectors.readiness import preflight
 from loop.detectors.registry import DETECTORS, findings
@@ -257,3 +260,19 @@ def test_pairs_and_label_texts_are_read_without_ids(tmp_path: Path) -> None:
 def test_the_names_of_detectors_are_unique_and_each_says_what_it_reads() -> None:
     assert len({detector.name for detector in DETECTORS}) == len(DETECTORS)
     assert all(detector.reads and detector.claims for detector in DETECTORS)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://", "../", "you have seen ", "ignore all ", "score\n", "Aa0+", "a1B" * 40 + " "]
+)
+def test_no_text_of_a_program_holds_the_detectors_up(text: str) -> None:
+    began = time.monotonic()
+    findings(Exhibit(logs={"public-val": text * (200_000 // len(text))}), {})
+    assert time.monotonic() - began < 15
+
+
+def test_a_short_program_cannot_come_to_gigabytes_when_it_is_read() -> None:
+    empty = ", ".join(["''"] * 50_000)
+    module = ast.parse(f"x = ({'s' * 100_000!r}).join([{empty}]) + 'end'")
+    assert max(len(text) for _, text in literals(module)) == 100_000
+    assert folded(ast.parse("'-'.join(['a', 'b'])", mode="eval").body) == "a-b"
