@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_at_a_terminal_the_password_is_typed_without_being_shown(service_env: di
     os.close(inside)
     shown = b""
     while b"Password of rita: " not in shown:
+        assert select.select([terminal], [], [], 30)[0], "nothing asks for the password"
         shown += os.read(terminal, 1024)
     os.write(terminal, b"open sesame\n")
     told, _ = process.communicate(timeout=30)
