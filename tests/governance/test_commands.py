@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from governance.desk.finding import release_by_prefix
+from governance.desk.finding import digest_by_prefix, release_by_prefix
 from governance.errors import BadInput
 from governance.models import Person, Proposal, Release
 from governance.pointers import live_release
@@ -167,6 +167,8 @@ def test_a_release_is_found_by_the_beginning_of_its_digest_when_no_other_begins_
     Release.objects.filter(pk=world.seed.pk).update(digest=other.digest[:12] + "0" * 52)
     with pytest.raises(BadInput, match="More than one release begins with"):
         release_by_prefix(other.digest[:8])
+    with pytest.raises(BadInput, match="More than one release or version begins with"):
+        digest_by_prefix(other.digest[:8])
 
 
 def test_a_wrong_password_acts_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from governance.diffs import (
     FLAGS,
     MAX_BYTES,
     MAX_LINES,
+    MAX_MARKED,
     FileDiff,
     changed_lines,
     pack,
@@ -60,6 +61,13 @@ def test_changed_words_are_marked_on_both_sides() -> None:
 def test_lines_with_nothing_in_common_are_not_marked() -> None:
     (row,) = _one(b"import os\n", b"zzzz(((99)))\n").hunks[0].rows
     assert row.old and row.old.marks == ()
+
+
+@pytest.mark.parametrize(("longest", "marked"), [(MAX_MARKED, True), (MAX_MARKED + 1, False)])
+def test_words_are_marked_in_lines_up_to_a_length(longest: int, marked: bool) -> None:
+    line = b"votes = 1 #".ljust(longest, b"-")
+    (row,) = _one(line, line.replace(b"1", b"3")).hunks[0].rows
+    assert row.old and row.new and (bool(row.old.marks), bool(row.new.marks)) == (marked, marked)
 
 
 def test_unchanged_lines_far_away_are_left_out_and_near_ones_numbered() -> None:

@@ -108,8 +108,12 @@ def test_the_process_needs_no_django_and_shares_its_lock_with_the_files(start: S
 
 
 def test_a_stale_socket_is_replaced_and_anything_else_is_left_alone(start: Start, tmp_path: Path) -> None:
-    start("--create").kill()
-    start()
+    first = start("--create")
+    key = SocketSigner(tmp_path / "s").key()
+    first.kill()
+    first.wait()
+    start("--create")
+    assert SocketSigner(tmp_path / "s").key() == key
     (tmp_path / "s").unlink()
     (tmp_path / "s").write_text("mine")
     process = start(wait=False)
