@@ -79,6 +79,16 @@ def manage(service_env: dict[str, str]) -> Manage:
     return call
 
 
+def pytest_sessionfinish() -> None:
+    """Keep what was measured now: a worker that takes more than ten seconds to end is killed before it would."""
+    if "COVERAGE_PROCESS_START" in os.environ:
+        from coverage import Coverage
+
+        measuring = Coverage.current()
+        if measuring is not None:
+            measuring.save()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end which sandbox backends these tests ran on, and why not on the others."""
     from tests.loop.sandboxes import probes  # needs Django's path, which is there by now

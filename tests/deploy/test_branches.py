@@ -54,6 +54,16 @@ def test_a_process_that_is_asked_to_end_says_what_it_took(tmp_path: Path) -> Non
     assert missed_by_file(tmp_path)["governance/errors.py"][0] != line_of("errors", "from __future__")
 
 
+def test_what_tests_took_is_kept_though_their_process_is_killed_as_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(
+        "import atexit, os, signal\nimport governance.errors\n\n"
+        "def test_one():\n    atexit.register(os.kill, os.getpid(), signal.SIGKILL)\n"
+    )
+    run = ["-q", "-c", str(REPO / "pyproject.toml"), "-p", "tests.conftest", str(tmp_path)]
+    measure(tmp_path, f"import pytest; pytest.main({run!r})", -signal.SIGKILL)
+    assert missed_by_file(tmp_path)["governance/errors.py"][0] != line_of("errors", "from __future__")
+
+
 def test_a_line_that_asks_to_be_left_out_is_not(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text("if input():  # pragma: no cover\n    print(1)\n")
