@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from governance import rules
+from governance.desk.base import names_by_ref
 from governance.desk.evidence import read_json
-from governance.models import Evidence, Proposal
+from governance.models import AuditEntry, Evidence, Proposal
 from governance.transitions import DECIDABLE, Status
 
 _ENDED = {
@@ -60,6 +61,17 @@ def _after_promotion(proposal: Proposal) -> Iterator[Need]:
         )
     elif proposal.review_due:
         yield Need("unmet", "It went live at once and waits for its review afterwards.")
+    else:
+        yield from _reviewed_afterwards(proposal)
+
+
+def _reviewed_afterwards(proposal: Proposal) -> Iterator[Need]:
+    """Who looked at what had gone live at once, and what they wrote: the log alone keeps it."""
+    about = {"object_type": "proposal", "object_id": proposal.ref}
+    for row in AuditEntry.objects.filter(action="proposal.acknowledge", outcome="allowed", **about):
+        yield Need(
+            "met", f"Reviewed afterwards by {names_by_ref([row.actor])[row.actor]}: {row.entry()['reason']}"
+        )
 
 
 def _verification(proposal: Proposal) -> Need:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from governance import rules
-from governance.actions import break_glass, promote, revert
+from governance.actions import acknowledge, break_glass, promote, revert
 from governance.desk.needs import needs_of
 from governance.models import Evidence, Proposal
 from governance.roles import OPERATOR
@@ -89,6 +89,11 @@ def test_what_went_live_at_once_waits_for_its_review_and_an_emergency_for_its_en
     assert needed(back) == [
         ("met", "Promoted."),
         ("unmet", "It went live at once and waits for its review afterwards."),
+    ]
+    acknowledge(proposal=back, reason="The former release reads them all.", by=world.cast.act("rita"))
+    assert needed(back) == [
+        ("met", "Promoted."),
+        ("met", "Reviewed afterwards by rita: The former release reads them all."),
     ]
     emergency = break_glass(release=make_release(world.task, BOLDER), reason=WHY, by=by)
     for name in ("rita", "otto"):
