@@ -117,6 +117,8 @@ class Deciding(Proposing):
             return None
         if self.dice.random() < 0.6 and self.oracle.counted(ask):
             self._cool(ask)
+            if self.oracle.overdue():
+                return self._take_back(CLOCK)  # as in `pass_time`
         by = self.somebody(lambda actor: self.oracle.may_promote(actor, ask), OPERATOR, OWNER)
         if self.dice.random() < 0.15:
             by = CLOCK
