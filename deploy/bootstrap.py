@@ -198,7 +198,10 @@ def _install(stamp: dict[str, str], wanted: dict[str, str]) -> None:
 
 
 def _compile() -> None:
-    """Compile what was installed, on all processors where pip takes one, but packages' own tests and models."""
+    """Compile what was installed, on all processors where pip takes one, but packages' own tests and models.
+
+    What does not compile is left: whoever imports it is told.
+    """
     say("Compiling what was installed")
     command = [str(PYTHON), "-m", "compileall", "-qq", "-j", "0", "-x", _SELDOM_IMPORTED, str(VENV / "lib")]
     subprocess.run(command, stdin=subprocess.DEVNULL, check=False)

@@ -73,7 +73,8 @@ def check_path(path: str, limits: TreeLimits = LIMITS) -> str:
         )
     if any(part in {"", *NOT_PART_OF_A_TREE} or part.startswith(".") for part in path.split("/")):
         raise HarnessError(
-            f"The path {path!r} leaves the harness tree or is hidden, which is not allowed; name a plain path inside."
+            f"The path {path!r} leaves the harness tree or is hidden (or a cache of bytecode), which is not "
+            "allowed; name a plain path inside."
         )
     return path
 

@@ -8,9 +8,8 @@ import binascii
 from collections.abc import Iterator
 
 MOST_NESTED = 40
-MOST_LETTERS = (
-    1 << 18
-)  # as much as a file may hold; joining repeats the separator, and a short line comes to gigabytes
+# As much as a file may hold: joining repeats the separator, and a short line comes to gigabytes.
+MOST_LETTERS = 1 << 18
 DECODERS = frozenset(
     {"b64decode", "urlsafe_b64decode", "b32decode", "fromhex", "unhexlify", "b85decode", "a85decode"}
 )

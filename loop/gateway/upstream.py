@@ -287,9 +287,8 @@ def checked(body: Any, size: int) -> ModelAnswer:
     if calls:
         message["tool_calls"] = calls
     elif content is None and finish in FINISHES:
-        message["content"] = (
-            ""  # refused, or cut off while it thought: an answer, and within a harness's power
-        )
+        # Refused, or cut off while it thought: an answer, and within a harness's power.
+        message["content"] = ""
     elif not isinstance(content, str):
         raise TypeError("a reply needs text or tool calls")
     reply = {
