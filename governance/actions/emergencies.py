@@ -10,6 +10,7 @@ from governance.actions.proposing import EvidenceItem, keep_evidence, make_ready
 from governance.actions.reverting import carry_out_revert, revert_proposal
 from governance.actors import CLOCK, Actor
 from governance.errors import BadInput
+from governance.lineage import check_not_held
 from governance.models import Proposal, Release
 from governance.pointers import current_digest, release_key
 from governance.policy import policy_now
@@ -27,11 +28,13 @@ def break_glass(*, release: Release, reason: str, by: Actor) -> Proposal:
     """Propose any registered release of a task without verification, for an emergency.
 
     Two more operators must approve; once promoted it goes back by itself after the policy's hours unless a reviewer
-    acknowledges it. Raises NotAllowed unless an operator asks, BadInput for a reason shorter than the policy demands.
+    acknowledges it. Raises NotAllowed unless an operator asks, while stopped and for what is held, BadInput for a
+    reason shorter than the policy demands.
     """
     check_may_break_glass(by)
     task = release.task
     check_not_stopped(task.slug)
+    check_not_held(release)
     policy = policy_now()
     text = check_reason(reason, policy.break_glass.min_reason)
     key, base = release_key(task), current_digest(release_key(task))

@@ -97,6 +97,7 @@ class Proposals:
     def _check_emergency(self, entry: Entry) -> None:
         self._people.check(entry, {OPERATOR_ROLE})
         self._brakes.check_running(entry["task"])
+        self._brakes.check_not_held(entry["after"])
         least, ref = self._scene.rules.emergency_reason, entry["actor"]["ref"]
         if len(entry["reason"].strip()) < least:
             raise RuleBroken(f"the glass was broken with a reason of fewer than {least} characters")

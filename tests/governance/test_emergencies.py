@@ -98,9 +98,17 @@ def test_an_emergency_is_no_way_to_install_the_first_release(world: World) -> No
 def test_an_emergency_does_not_bring_back_what_people_hold(world: World) -> None:
     release = make_release(world.task, BOLDER)
     hold(digest=release.digest, reason=REASON, by=world.cast.act("operator"))
+    with pytest.raises(NotAllowed, match="It is held since"):
+        break_glass(release=release, reason=WHY, by=world.cast.act("operator"))
+    assert not Proposal.objects.filter(kind=Proposal.Kind.BREAK_GLASS).exists()
+
+
+def test_an_emergency_that_people_hold_meanwhile_does_not_go_live(world: World) -> None:
+    release = make_release(world.task, BOLDER)
     proposal = break_glass(release=release, reason=WHY, by=world.cast.act("operator"))
     for name in ("rita", "otto"):
         say(world, name, proposal)
-    with pytest.raises(NotAllowed, match="It is held since"):
+    hold(digest=release.digest, reason=REASON, by=world.cast.act("operator"))
+    with pytest.raises(NotAllowed, match="only an approved one"):
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     assert live_release(world.task) == world.seed

@@ -65,6 +65,14 @@ def test_a_pointer_moves_from_where_it_is_only(world: World) -> None:
     )
 
 
+def test_what_is_held_is_not_promoted_though_its_proposal_was_not_quarantined(world: World) -> None:
+    proposal = approved(world)
+    Hold.objects.create(digest=proposal.target, reason=REASON, held_by=world.cast.operator.ref)
+    with pytest.raises(NotAllowed, match="It is held since"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    assert Pointer.objects.get(key=proposal.key).digest == world.seed.digest
+
+
 def test_a_verdict_on_another_subject_neither_counts_nor_stands_in_the_way(world: World) -> None:
     proposal = ready(world)
     say(world, "rita", proposal)

@@ -26,11 +26,13 @@ def stopped(f: Forger) -> None:
     f.insert(given, {**f.one("stop"), "time": given["time"], "task": "", "detail": {"scope": ""}})
 
 
-def held(digest: Callable[[Forger], str]) -> Callable[[Forger], None]:
+def held(
+    digest: Callable[[Forger], str], lane: str = "adapter", entry: str = "proposal.open"
+) -> Callable[[Forger], None]:
     """Something is held before it is proposed, and nobody lets it go."""
 
     def forge(f: Forger) -> None:
-        opened = f.of(f.move("adapter"), "proposal.open")
+        opened = f.of(f.move(lane), entry)
         new = {**f.all("hold", automatic=False)[0], "time": opened["time"]}
         made = f.insert(opened, new, before=True)
         put(made, "object.id", digest(f))
@@ -195,6 +197,9 @@ BRAKES: dict[str, Breach] = {
     ),
 }
 EMERGENCIES: dict[str, Breach] = {
+    "of what is held": (
+        held(lambda f: str(f.move("break_glass")["after"]), "break_glass", READY), READY, "it was held at entry",
+    ),
     "a short reason": (
         lambda f: put(f.of(f.move("break_glass"), READY), "reason", "It is broken."), READY, "fewer than 40 characters",
     ),

@@ -44,6 +44,7 @@ class World(State):
         if d["lane"] == "break_glass":
             self.may(10, e, ["operator"])
             self.running(10, e["task"])
+            must(10, not self.made_from(e["after"]) & set(self.holds))
             must(10, e["actor"]["ref"] in d["excluded"] and len(e["reason"].strip()) >= self.law.glass_reason)
         else:
             must(10, who(e) == VERIFIER and ref in self.open)

@@ -2,7 +2,8 @@
 
 The tests run whole once, and which guarded functions each one calls is kept; then, for each mutant, a child process
 runs those that call its function, until one fails. PAWL_MUTANTS names the file to which the names
-of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a part of the names of those to try.
+of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a part of the names of those to try,
+PAWL_MUTANTS_SHARE (`0/2`: the first of two) the part that this process tries.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pytest
 
 from tests.governance.proof.mutation import Mutant, broken, code_now, mutants
 
-HANGS_AFTER = 120  # seconds
+HANGS_AFTER = 120  # seconds that one test may take
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,7 +32,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     """Run everything once, then the mutants."""
     if session.testsfailed:
         raise session.Interrupted("collection failed")
+    share, shares = map(int, os.environ.get("PAWL_MUTANTS_SHARE", "0/1").split("/"))
     every = [each for each in mutants() if os.environ.get("PAWL_MUTANTS_ONLY", "") in each.name]
+    every = every[share::shares]
     guarded = {code_now(each) for each in every}
     calls: dict[pytest.Item, tuple[float, set[CodeType]]] = {}
     for item in session.items:
@@ -98,24 +101,22 @@ def _in_child(session: pytest.Session, mutant: Mutant, tests: list[pytest.Item])
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(HANGS_AFTER)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        told = "-"
         try:
             with broken(mutant):
                 for item in tests:
-                    told = _short(item)
+                    signal.alarm(HANGS_AFTER)
+                    os.write(writing, f"{_short(item)}\n".encode())
                     if _run(session, item):
                         break
                 else:
-                    told = "-"
+                    os.write(writing, b"\n")
         finally:
-            os.write(writing, told.encode())
             os._exit(0)
     os.close(writing)
     with open(reading, encoding="utf-8") as pipe:
-        told = pipe.read()
-    os.waitpid(child, 0)
-    return "" if told == "-" else told or "a test that never ends"
+        told = pipe.read().split("\n")[-2:]
+    _, status = os.waitpid(child, 0)
+    return " ".join([*told, "that never ends"] if os.WIFSIGNALED(status) else told).strip()

@@ -24,7 +24,7 @@ SLOW = (
     "test_mutants.py",
     "test_core.py",
 )
-HANGS_AFTER = 240  # seconds
+HANGS_AFTER = 240  # seconds that one history may take
 REPO = Path(__file__).parents[3]
 
 
@@ -64,19 +64,27 @@ def _by_tests(home: Path, only: str) -> tuple[int, list[str]]:
     """How many mutants there are, and which of them no test of the core notices."""
     folder = REPO / "tests" / "governance"
     files = sorted([*folder.glob("test_*.py"), *folder.glob("desk/test_*.py")])
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "tests.governance.proof.break_each"]
     wanted = [str(path) for path in files if path.name not in SLOW]
-    told = home / "alive.json"
-    environment = {**os.environ, "PAWL_MUTANTS": str(told), "PAWL_MUTANTS_ONLY": only}
-    subprocess.run(
+    shares = os.cpu_count() or 1
+    running = [_share(home / str(share), f"{share}/{shares}", only, wanted) for share in range(shares)]
+    failed = [process.args for process in running if process.wait() != 0]
+    if failed:
+        raise subprocess.CalledProcessError(1, failed[0])
+    told = [json.loads((home / str(share) / "alive.json").read_text("utf-8")) for share in range(shares)]
+    return sum(count for count, _ in told), [name for _, alive in told for name in alive]
+
+
+def _share(home: Path, share: str, only: str, wanted: list[str]) -> subprocess.Popen[bytes]:
+    """A process that runs these tests against its share of the mutants, and tells in `alive.json` what lives."""
+    home.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "tests.governance.proof.break_each"]
+    told = {"PAWL_MUTANTS": str(home / "alive.json"), "PAWL_MUTANTS_ONLY": only, "PAWL_MUTANTS_SHARE": share}
+    return subprocess.Popen(
         [*command, f"--basetemp={home}/t", *wanted],
         cwd=REPO,
-        env=environment,
+        env={**os.environ, **told},
         stdin=subprocess.DEVNULL,
-        check=True,
     )
-    count, alive = json.loads(told.read_text(encoding="utf-8"))
-    return count, alive
 
 
 def _by_histories(home: Path, names: list[str], count: int) -> list[str]:
@@ -112,11 +120,11 @@ def _in_histories(stage: object, mutant: object, keys: Path, count: int) -> str:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(HANGS_AFTER)
         told = b""
         try:
             with broken(mutant):  # type: ignore[arg-type]
                 for seed in range(count):
+                    signal.alarm(HANGS_AFTER)
                     told = f"history {seed}".encode()
                     interleave(stage, keys, seed)  # type: ignore[arg-type]
             told = b""

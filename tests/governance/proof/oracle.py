@@ -134,11 +134,15 @@ class Oracle:
 
     def held(self, ask: Ask) -> bool:
         """Whether what the proposal would make live is held, or was made from what is."""
-        return bool(self.made_from(ask) & self.holds.keys())
+        return self.is_held(ask.target)
 
-    def made_from(self, ask: Ask) -> frozenset[str]:
-        """What a proposal would make live, with everything that a release was made from."""
-        return self.builds[ask.target].ancestry if ask.target in self.builds else frozenset({ask.target})
+    def is_held(self, digest: str) -> bool:
+        """Whether this release or version is held, or was made from what is."""
+        return bool(self.made_from(digest) & self.holds.keys())
+
+    def made_from(self, digest: str) -> frozenset[str]:
+        """A release or version, with everything that a release was made from."""
+        return self.builds[digest].ancestry if digest in self.builds else frozenset({digest})
 
     # --- proposals ---
 
@@ -160,9 +164,7 @@ class Oracle:
     def may_propose(self, by: Actor, key: str, task: str, target: str) -> bool:
         """Working people and all agents propose; nothing while stopped, nothing held, nothing that is live."""
         working = by.kind != "human" or self.may(by, REVIEWER, OPERATOR, OWNER)
-        line = self.builds[target].ancestry if target in self.builds else {target}
-        held = bool(line & self.holds.keys())
-        return working and not self.halted(task) and not held and self.live[key][0] != target
+        return working and not self.halted(task) and not self.is_held(target) and self.live[key][0] != target
 
     def becomes_ready(self, ask: Ask) -> None:
         """Its evidence is complete: decidable from now on; approved where the policy asks nobody."""
@@ -287,7 +289,7 @@ class Oracle:
         """Hold a digest, unless it is held; what is open and made from it is quarantined."""
         self.holds.setdefault(digest, (automatic, []))
         for ask in self.open_asks():
-            if digest in self.made_from(ask):
+            if digest in self.made_from(ask.target):
                 ask.status = "quarantined"
 
     def way_back(self, key: str, digest: str) -> str | None:

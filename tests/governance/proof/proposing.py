@@ -136,9 +136,8 @@ class Proposing(Acts):
         release = self.known_release(slug)
         by = self.somebody(lambda actor: self.oracle.may(actor, OPERATOR), OPERATOR)
         base = self.oracle.live[key][0]
-        allowed = (
-            self.oracle.may(who(by), OPERATOR) and not self.oracle.halted(slug) and release.digest != base
-        )
+        stopped = self.oracle.halted(slug) or self.oracle.is_held(release.digest)
+        allowed = self.oracle.may(who(by), OPERATOR) and not stopped and release.digest != base
 
         def then() -> None:
             assert isinstance(self.done, Proposal)
