@@ -23,6 +23,7 @@ from deploy.home import REPO
 MOVE_MS, INBOX_MS = 200.0, 100.0
 SHARE = 50  # interleavings that a process does at the least; it takes seconds to set up
 SHARES = 10  # of each processor, for the progress shown
+STORMS = 5  # that a process does at the most
 Say = Callable[[str], None]
 Times = tuple[float, float]
 
@@ -41,24 +42,32 @@ def interleavings(first: int, count: int, say: Say) -> dict[str, Any]:
 
     {"interleavings": how many held, "acts": {what: how often}, "broken": the first history that broke a guard, or ""}.
     """
-    processors = os.cpu_count() or 1
-    most = max(SHARE, count // (processors * SHARES))
-    shares = [(start, min(most, first + count - start)) for start in range(first, first + count, most)]
+    most = max(SHARE, count // ((os.cpu_count() or 1) * SHARES))
+    return _in_shares("interleavings", "tests.governance.proof", range(first, first + count), most, say)
+
+
+def storms(first: int, count: int, say: Say) -> dict[str, Any]:
+    """Random people acting at once, each on a connection of their own, on private PostgreSQL clusters.
+
+    {"storms": how many held, "acts": {what: how often}, "broken": what broke, or ""}. Each is checked by a replay of
+    all that its cluster saw, so a cluster sees few.
+    """
+    return _in_shares("storms", "tests.governance.proof.storms", range(first, first + count), STORMS, say)
+
+
+def _in_shares(what: str, module: str, numbers: range, most: int, say: Say) -> dict[str, Any]:
+    """Run a module of the tests over these numbers, at most so many a process, on every processor."""
+    shares = [numbers[at : at + most] for at in range(0, len(numbers), most)]
     acts: Counter[str] = Counter()
     held, broken = 0, ""
-    with ThreadPoolExecutor(processors) as pool:
-        for tallies, problem in pool.map(lambda share: _share(*share), shares):
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for tallies, problem in pool.map(lambda share: _run(module, share[0], len(share)), shares):
             held += len(tallies)
             for tally in tallies:
                 acts.update(tally)
             broken = broken or problem
-            say(f"{held} of {count} interleavings, {sum(acts.values())} acts")
-    return {"interleavings": held, "acts": dict(sorted(acts.items())), "broken": broken}
-
-
-def _share(first: int, count: int) -> tuple[list[dict[str, int]], str]:
-    """The tallies of one process's histories, and what it said of the one that broke, if one did."""
-    return _run("tests.governance.proof", first, count)
+            say(f"{held} of {len(numbers)} {what}, {sum(acts.values())} acts")
+    return {what: held, "acts": dict(sorted(acts.items())), "broken": broken}
 
 
 def _run(module: str, first: int, count: int) -> tuple[list[dict[str, int]], str]:
@@ -80,21 +89,6 @@ def _run(module: str, first: int, count: int) -> tuple[list[dict[str, int]], str
     if done.returncode == 0:
         return tallies, ""
     return tallies, "\n".join(lines[len(tallies) :]) or done.stderr[-2000:]
-
-
-def storms(first: int, count: int, say: Say) -> dict[str, Any]:
-    """Random people acting at once on a private PostgreSQL, each on a connection of their own.
-
-    {"storms": how many held, "acts": {what: how often}, "broken": what broke, or ""}.
-    """
-    acts: Counter[str] = Counter()
-    if count < 1:
-        return {"storms": 0, "acts": {}, "broken": ""}
-    say(f"{count} storms on PostgreSQL")
-    tallies, broken = _run("tests.governance.proof.storms", first, count)
-    for tally in tallies:
-        acts.update(tally)
-    return {"storms": len(tallies), "acts": dict(sorted(acts.items())), "broken": broken}
 
 
 def moves_and_inbox(size: Size, say: Say) -> dict[str, float]:
