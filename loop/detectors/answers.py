@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from loop.detectors.exhibit import MOST_EXCERPTS, Excerpt, Exhibit, Sight, excerpt
-from loop.detectors.literals import folded, literals
+from loop.detectors.literals import TooMuchText, folded, literals
 from loop.detectors.tables import pair
 
 OVERLAP = 8
@@ -63,6 +63,13 @@ def _in_file(path: str, text: str, known: _Answers) -> Iterator[Excerpt]:
         module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
+    try:
+        yield from _in_module(path, module, known)
+    except TooMuchText as error:
+        yield excerpt(path, str(error))
+
+
+def _in_module(path: str, module: ast.Module, known: _Answers) -> Iterator[Excerpt]:
     own: set[str] = set()
     for line, literal in literals(module):
         if any(run in known.runs for run in runs_of(literal)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loop.detectors.exhibit import MOST_EXCERPTS, Exhibit, Files, Sight, excerpt
-from loop.detectors.literals import literals
+from loop.detectors.literals import TooMuchText, literals
 from loop.detectors.reach import private_path, reach
 from loop.detectors.tables import data_file, packed, table
 
@@ -82,7 +82,10 @@ def _in_file(path: str, data: bytes, exhibit: Exhibit) -> Iterator[Hit]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield Hit(path, 0, f"it is not valid Python ({error})")
         return
-    yield from _in_module(path, module, exhibit)
+    try:
+        yield from _in_module(path, module, exhibit)
+    except TooMuchText as error:
+        yield Hit(path, 0, str(error))
 
 
 def _in_module(path: str, module: ast.Module, exhibit: Exhibit) -> Iterator[Hit]:

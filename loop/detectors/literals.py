@@ -10,19 +10,36 @@ from collections.abc import Iterator
 MOST_NESTED = 40
 # As much as a file may hold: joining repeats the separator, and a short line comes to gigabytes.
 MOST_LETTERS = 1 << 18
+MOST_ALTOGETHER = 1 << 21  # letters of all strings of a module: eight times what a file may hold
 DECODERS = frozenset(
     {"b64decode", "urlsafe_b64decode", "b32decode", "fromhex", "unhexlify", "b85decode", "a85decode"}
 )
 
 
+class TooMuchText(ValueError):
+    """The strings of a module come to more than anybody would write: nested, each of them is read again."""
+
+    def __str__(self) -> str:
+        """The end of a sentence that starts with the file."""
+        return (
+            f"its strings come to more than {MOST_ALTOGETHER:,} letters; it joins or nests too many of them"
+        )
+
+
 def literals(module: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, text) of every string the module holds, docstrings left out, folded expressions included."""
-    skipped = _docstrings(module)
+    """(line, text) of every string the module holds, docstrings left out, folded expressions included.
+
+    Raises TooMuchText where they come to more than MOST_ALTOGETHER letters.
+    """
+    skipped, left = _docstrings(module), MOST_ALTOGETHER
     for node in ast.walk(module):
         if id(node) in skipped:
             continue
         text = folded(node)
         if text:
+            left -= len(text)
+            if left < 0:
+                raise TooMuchText
             yield getattr(node, "lineno", 0), text
 
 

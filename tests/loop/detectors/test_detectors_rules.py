@@ -266,9 +266,9 @@ def test_the_names_of_detectors_are_unique_and_each_says_what_it_reads() -> None
     "text", ["http://", "../", "you have seen ", "ignore all ", "score\n", "Aa0+", "a1B" * 40 + " "]
 )
 def test_no_text_of_a_program_holds_the_detectors_up(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     findings(Exhibit(logs={"public-val": text * (200_000 // len(text))}), {})
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 15
 
 
 def test_a_short_program_cannot_come_to_gigabytes_when_it_is_read() -> None:
@@ -276,3 +276,10 @@ def test_a_short_program_cannot_come_to_gigabytes_when_it_is_read() -> None:
     module = ast.parse(f"x = ({'s' * 100_000!r}).join([{empty}]) + 'end'")
     assert max(len(text) for _, text in literals(module)) == 100_000
     assert folded(ast.parse("'-'.join(['a', 'b'])", mode="eval").body) == "a-b"
+
+
+def test_nested_strings_that_come_to_more_than_anybody_writes_are_an_offence() -> None:
+    letters = "'-'.join([" * 30 + repr("ab, " * 50_000) + "])" * 30
+    exhibit = replace(harness(f"x = {letters}\n"), answers=("some other words",))
+    for sight in (edit_rules(exhibit), answer_literals(exhibit)):
+        assert sight.fired is True and any("2,097,152 letters" in each.text for each in sight.excerpts), sight
