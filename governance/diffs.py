@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from governance.digests import sha256_hex
 from governance.errors import BadInput
+from governance.matching import Matching
 
-Tree = Mapping[str, tuple[str, bytes]]
+Blob = tuple[str, bytes]
+Tree = Mapping[str, Blob]
 
 MAX_BYTES: Final = 400_000
 MAX_LINES: Final = 10_000
 MAX_MARKED: Final = 2_000
-MAX_PAIRS: Final = 200_000
-MAX_COPIES: Final = 10
+MAX_STRETCH: Final = 250_000
+MAX_EFFORT: Final = 400_000_000
 CONTEXT: Final = 3
 
 FLAGS: Final = {
@@ -44,6 +45,20 @@ INVISIBLE: Final = re.compile(
 )
 CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN: Final = re.compile(r"\w+|\s+|.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Fineness:
+    """How many pairs of lines, and of words in a line, are compared at once: the fewer, the more has changed."""
+
+    lines: int
+    words: int
+
+    @classmethod
+    def of(cls, blobs: list[bytes]) -> Fineness:
+        """What keeps the comparison of all these within seconds: a stretch of n pairs costs at most n to the 1.5."""
+        lines, letters = sum(blob.count(b"\n") + 1 for blob in blobs), sum(map(len, blobs))
+        return cls(*(min(MAX_STRETCH, MAX_EFFORT // max(1, count)) for count in (lines, letters)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,11 @@ def tree_diff(old: Tree, new: Tree) -> list[FileDiff]:
     """Every path whose mode or bytes differ, sorted by path."""
     folded = Counter(path.casefold() for path in {*old, *new})
     changed = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
-    return [_file_diff(path, old.get(path), new.get(path), folded[path.casefold()] > 1) for path in changed]
+    fine = Fineness.of([tree[path][1] for tree in (old, new) for path in changed if path in tree])
+    return [
+        _file_diff(path, (old.get(path), new.get(path)), folded[path.casefold()] > 1, fine)
+        for path in changed
+    ]
 
 
 def changed_lines(files: list[FileDiff]) -> int | None:
@@ -134,7 +153,7 @@ def pack(old: Tree, new: Tree) -> dict[str, Any]:
     }
 
 
-def unpack(packed: Any) -> tuple[dict[str, tuple[str, bytes]], dict[str, tuple[str, bytes]]]:
+def unpack(packed: Any) -> tuple[dict[str, Blob], dict[str, Blob]]:
     """(old, new) trees of the paths in the evidence `diff`. Raises BadInput when it is malformed."""
     try:
         files = packed["files"]
@@ -147,7 +166,7 @@ def unpack(packed: Any) -> tuple[dict[str, tuple[str, bytes]], dict[str, tuple[s
     return old, new
 
 
-def _pack_blob(blob: tuple[str, bytes] | None) -> dict[str, str] | None:
+def _pack_blob(blob: Blob | None) -> dict[str, str] | None:
     if blob is None:
         return None
     mode, data = blob
@@ -157,24 +176,23 @@ def _pack_blob(blob: tuple[str, bytes] | None) -> dict[str, str] | None:
         return {"mode": mode, "base64": base64.b64encode(data).decode("ascii")}
 
 
-def _unpack_blob(blob: Mapping[str, str]) -> tuple[str, bytes]:
+def _unpack_blob(blob: Mapping[str, str]) -> Blob:
     if "base64" in blob:
         return blob["mode"], base64.b64decode(blob["base64"], validate=True)
     return blob["mode"], blob["text"].encode("utf-8")
 
 
-def _file_diff(
-    path: str, old: tuple[str, bytes] | None, new: tuple[str, bytes] | None, clashes: bool
-) -> FileDiff:
-    texts = [_text(blob) for blob in (old, new)]
-    oversize = any(blob is not None and len(blob[1]) > MAX_BYTES for blob in (old, new))
+def _file_diff(path: str, blobs: tuple[Blob | None, Blob | None], clashes: bool, fine: Fineness) -> FileDiff:
+    old, new = blobs
+    texts = [_text(blob) for blob in blobs]
+    oversize = any(blob is not None and len(blob[1]) > MAX_BYTES for blob in blobs)
     hunks: tuple[Hunk, ...] = ()
     added = removed = None
     if None not in texts and not oversize:
         before, after = (_lines(text or "") for text in texts)
         oversize = max(len(before), len(after)) > MAX_LINES
         if not oversize:
-            hunks = tuple(_hunks(before, after))
+            hunks = tuple(_hunks(before, after, fine))
             rows = [row for hunk in hunks for row in hunk.rows]
             added = sum(row.new is not None for row in rows if row.kind != "same")
             removed = sum(row.old is not None for row in rows if row.kind != "same")
@@ -186,7 +204,7 @@ def _file_diff(
         old_sha256=sha256_hex(old[1]) if old else "",
         new_sha256=sha256_hex(new[1]) if new else "",
         hunks=hunks,
-        flags=tuple(_flags(path, (old, new), texts, {"oversize": oversize, "case": clashes})),
+        flags=tuple(_flags(path, blobs, texts, {"oversize": oversize, "case": clashes})),
         added=added,
         removed=removed,
     )
@@ -194,7 +212,7 @@ def _file_diff(
 
 def _flags(
     path: str,
-    blobs: tuple[tuple[str, bytes] | None, tuple[str, bytes] | None],
+    blobs: tuple[Blob | None, Blob | None],
     texts: list[str | None],
     known: dict[str, bool],
 ) -> Iterator[str]:
@@ -213,7 +231,7 @@ def _flags(
     return (flag for flag in FLAGS if facts[flag])
 
 
-def _text(blob: tuple[str, bytes] | None) -> str | None:
+def _text(blob: Blob | None) -> str | None:
     """The blob as text ('' where there is none), or None when it is not text."""
     if blob is None:
         return ""
@@ -230,9 +248,9 @@ def _lines(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
-def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
-    matcher = difflib.SequenceMatcher(_common(old, new), old, new, autojunk=False)
-    marked = len(old) + len(new) <= MAX_MARKED * 2
+def _hunks(old: list[str], new: list[str], fine: Fineness) -> Iterator[Hunk]:
+    matcher = Matching(old, new, fine.lines)
+    words = fine.words if len(old) + len(new) <= MAX_MARKED * 2 else 0
     for group in matcher.get_grouped_opcodes(CONTEXT):
         rows: list[Row] = []
         for tag, low, high, start, stop in group:
@@ -242,22 +260,14 @@ def _hunks(old: list[str], new: list[str]) -> Iterator[Hunk]:
                     for i, j in zip(range(low, high), range(start, stop), strict=True)
                 ]
             else:
-                rows += _changed_rows((old, low, high), (new, start, stop), marked)
+                rows += _changed_rows((old, low, high), (new, start, stop), words)
         first, last = group[0], group[-1]
         old_count, new_count = last[2] - first[1], last[4] - first[3]
         yield Hunk(first[1] + (old_count > 0), old_count, first[3] + (new_count > 0), new_count, tuple(rows))
 
 
-def _common(old: list[str], new: list[str]) -> Callable[[str], bool] | None:
-    """Which lines begin no match, where the same lines stand so often that comparing all of them would take minutes."""
-    counts = Counter(new)
-    if sum(counts[line] for line in old) <= MAX_PAIRS:
-        return None
-    return lambda line: counts[line] > MAX_COPIES
-
-
 def _changed_rows(
-    old: tuple[list[str], int, int], new: tuple[list[str], int, int], marked: bool
+    old: tuple[list[str], int, int], new: tuple[list[str], int, int], words: int
 ) -> Iterator[Row]:
     before, low, high = old
     after, start, stop = new
@@ -265,7 +275,7 @@ def _changed_rows(
         left = _line(before, low + offset) if low + offset < high else None
         right = _line(after, start + offset) if start + offset < stop else None
         if left and right:
-            yield Row("changed", *(_marked(left, right) if marked else (left, right)))
+            yield Row("changed", *(_marked(left, right, words) if words else (left, right)))
         elif left:
             yield Row("removed", left, None)
         else:
@@ -276,12 +286,12 @@ def _line(lines: list[str], index: int) -> Line:
     return Line(index + 1, lines[index].removesuffix("\n"))
 
 
-def _marked(old: Line, new: Line) -> tuple[Line, Line]:
+def _marked(old: Line, new: Line, words: int) -> tuple[Line, Line]:
     """Both lines with the words that differ marked; lines with little in common are left whole."""
     if max(len(old.text), len(new.text)) > MAX_MARKED:
         return old, new
     left, right = _TOKEN.findall(old.text), _TOKEN.findall(new.text)
-    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
+    matcher = Matching(left, right, words)
     if matcher.ratio() < 0.3:
         return old, new
     changes = [code for code in matcher.get_opcodes() if code[0] != "equal"]

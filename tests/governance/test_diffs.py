@@ -20,6 +20,7 @@ from governance.diffs import (
     tree_diff,
     unpack,
 )
+from governance.matching import Matching
 
 Tree = dict[str, tuple[str, bytes]]
 
@@ -186,10 +187,62 @@ def test_both_sides_and_the_unified_form_agree(old: list[str], new: list[str]) -
                     assert row.new.text == new[row.new.number - 1]
 
 
-def test_a_file_of_few_different_lines_is_compared_in_time_and_whole() -> None:
-    old, new = (b"".join(b"%d\n" % (at * step % 50) for at in range(MAX_LINES)) for step in (1, 7))
-    began = time.monotonic()
-    (found,) = tree_diff({"a": ("file", old)}, {"a": ("file", new)})
-    assert time.monotonic() - began < 15
-    rows = [row for hunk in found.hunks for row in hunk.rows]
-    assert [row.new.text for row in rows if row.new] == new.decode().splitlines()
+LONG = " ".join("ab"[at % 2] for at in range(MAX_MARKED // 2))
+FEW = b"".join(b"%d\n" % (at % 50) for at in range(MAX_LINES))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (FEW, b"".join(b"%d\n" % (at * 7 % 50) for at in range(MAX_LINES))),
+        (
+            b"".join(b"%d\n" % at for at in range(MAX_LINES)),
+            b"".join(b"%d\n" % (at | 1) for at in range(MAX_LINES)),
+        ),
+        (b"".join(b"%d\n" % (at >> 1) for at in range(MAX_LINES)), FEW),
+        (f"{LONG}\n".encode() * 200, (LONG.replace("a b a", "b a c") + "\n").encode() * 200),
+    ],
+    ids=["few different lines", "every second line", "every line twice", "few different words"],
+)
+def test_what_is_made_to_be_compared_for_hours_is_compared_in_seconds_and_shown_whole(
+    old: bytes, new: bytes
+) -> None:
+    began = time.process_time()
+    files = tree_diff(
+        {f"{at}": ("file", old) for at in range(5)}, {f"{at}": ("file", new) for at in range(5)}
+    )
+    assert time.process_time() - began < 30
+    for found in files:
+        rows = [row for hunk in found.hunks for row in hunk.rows]
+        gone = [row.old.text for row in rows if row.old and row.kind != "same"]
+        came = [row.new.text for row in rows if row.new and row.kind != "same"]
+        same = old.decode().splitlines()
+        assert len(same) - len(gone) + len(came) == len(new.decode().splitlines())
+
+
+@given(
+    old=st.lists(st.sampled_from("abcdefgh")),
+    new=st.lists(st.sampled_from("abcdefgh")),
+    most=st.integers(0, 30),
+)
+def test_however_little_is_compared_the_changes_lead_from_one_side_to_the_other(
+    old: list[str], new: list[str], most: int
+) -> None:
+    matcher = Matching(old, new, most)
+    made = []
+    for tag, low, high, start, stop in matcher.get_opcodes():
+        made += new[start:stop] if tag != "equal" else old[low:high]
+        assert (old[low:high] == new[start:stop]) == (tag == "equal")
+    assert made == new
+    assert all(block.size for block in matcher.get_matching_blocks()[:-1])
+
+
+def test_what_stands_once_on_each_side_divides_what_is_too_long_to_compare() -> None:
+    def common(old: str, new: str, most: int) -> list[str]:
+        blocks = Matching(list(old), list(new), most).get_matching_blocks()[:-1]
+        return [old[block.a : block.a + block.size] for block in blocks]
+
+    assert common("aaxbbyccz", "ddxeezffy", 4) == ["x", "z"]
+    assert common("abaxb-aay", "cbaxa-bay", 1) == ["bax", "-", "ay"]
+    assert common("aabb", "baab", 3) == ["b", "b"]
+    assert common("aabb", "baab", 9) == ["aa", "b"]
