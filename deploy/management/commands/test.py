@@ -92,7 +92,8 @@ class Command(PawlCommand):
             report = Path(folder) / "report.xml"
             pytest = ["-m", "pytest", "-q", f"--junitxml={report}", *selection]
             # In the order of the files, for the reordering leaves the few long ones to the end, one after the other.
-            workers = min(4, os.cpu_count() or 1)
+            # One worker more than processors: many tests wait for a program that they started.
+            workers = min(4, (os.cpu_count() or 1) + 1)
             parallel = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
             self.run_program(python(*pytest, *parallel), environment)
             return read_report(report)
