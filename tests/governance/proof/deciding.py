@@ -115,10 +115,8 @@ class Deciding(Proposing):
         ask = self.ask("approved") if self.dice.random() < 0.9 else self.ask()
         if ask is None:
             return None
-        if self.dice.random() < 0.6 and self.oracle.counted(ask):
-            self._cool(ask)
-            if self.oracle.overdue():
-                return self._take_back(CLOCK)  # as in `pass_time`
+        if self.dice.random() < 0.6 and self.oracle.counted(ask) and (back := self._cool(ask)):
+            return back
         by = self.somebody(lambda actor: self.oracle.may_promote(actor, ask), OPERATOR, OWNER)
         if self.dice.random() < 0.15:
             by = CLOCK
@@ -134,10 +132,12 @@ class Deciding(Proposing):
         self.tally[f"live in lane {ask.lane}"] += 1
         self.oracle.promoted(ask)
 
-    def _cool(self, ask: Ask) -> None:
-        """Wait for the lane's cooling-off time, as people would."""
-        self.clock.forward(hours=self.oracle.rules.cooling_off(ask.lane).total_seconds() / 3600)
-        self.oracle.now = self.clock.now
+    def _cool(self, ask: Ask) -> Try | None:
+        """Wait for the lane's cooling-off time, as people would; as in `pass_time`, what is due goes back first."""
+        if not self.oracle.overdue():
+            self.clock.forward(hours=self.oracle.rules.cooling_off(ask.lane).total_seconds() / 3600)
+            self.oracle.now = self.clock.now
+        return self._take_back(CLOCK) if self.oracle.overdue() else None
 
     def acknowledge(self) -> Try | None:
         """A review afterwards."""
