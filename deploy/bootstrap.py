@@ -29,7 +29,10 @@ INSTALLING = VENV / "pawl-installing"
 EXTRAS = ("train", "dev")
 SIZES_MB = {"core": 510, "train": 1330, "dev": 300}  # on disk, with a CPU build of torch
 
-_SELDOM_IMPORTED = r"/tests?/|/torch/testing/|/transformers/models/(?!auto/)\w+/"
+_SELDOM_IMPORTED = (
+    r"/tests?/|/torch/testing/|/transformers/models/(?!auto/)\w+/"
+    r"|/site-packages/(mypyc?|networkx|pip|setuptools|sqlalchemy|statsmodels)/"
+)
 _ALSO_TRAIN_IF_INSTALLED = frozenset({"campaign", "serve", "worker"})
 _BROWSER_TESTS = REPO / "tests" / "browser"
 _WITH_SYSTEM = {
@@ -198,7 +201,7 @@ def _install(stamp: dict[str, str], wanted: dict[str, str]) -> None:
 
 
 def _compile() -> None:
-    """Compile what was installed, on all processors where pip takes one, but packages' own tests and models.
+    """Compile what was installed, on all processors where pip takes one, but what hardly any process imports.
 
     What does not compile is left: whoever imports it is told.
     """

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx
 import httpx2
 import openai
@@ -23,6 +22,8 @@ class Bench:
     """A gateway, its provider and clients for it."""
 
     def __init__(self, session: GatewaySession, provider: FakeProvider, path: Path) -> None:
+        import anthropic  # seconds, which every process that collects the tests would pay
+
         self.session = session
         self.provider = provider
         self.path = path

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from loop.gate import (
     Rules,
@@ -36,6 +35,8 @@ def arms(wins: int, losses: int, ties: int) -> tuple[dict[str, float | None], di
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_the_one_sided_binomial_test(wins: int, losses: int) -> None:
+    from scipy import stats
+
     expected = 1.0
     if wins + losses:
         expected = stats.binomtest(wins, wins + losses, 0.5, alternative="greater").pvalue
@@ -123,6 +124,8 @@ def test_real_valued_scores_take_the_permutation_test_and_a_bootstrap_interval()
 
 
 def test_sign_flip_agrees_with_scipy() -> None:
+    from scipy import stats
+
     differences = np.random.default_rng(3).normal(0.2, 1.0, 40)
 
     def gain(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:

@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
-from statsmodels.stats.contingency_tables import StratifiedTable
 
 from loop.gate import (
     Comparison,
@@ -61,6 +59,8 @@ def random_arms(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_cmh_is_the_stratified_mantel_haenszel_test_of_statsmodels(seed: int) -> None:
+    from statsmodels.stats.contingency_tables import StratifiedTable
+
     new, old = random_arms(seed, gain=0.1)
     tables = [
         np.array([[a.sum(), a.size - a.sum()], [b.sum(), b.size - b.sum()]])
@@ -139,6 +139,8 @@ def test_for_a_metric_to_be_minimised_trials_count_the_other_way() -> None:
 
 
 def test_the_interval_over_items_agrees_with_scipy_and_covers() -> None:
+    from scipy import stats
+
     rng = np.random.default_rng(8)
     covered = 0
     for seed in range(60):
@@ -225,6 +227,8 @@ def test_slices_of_several_trials_and_minimised_metrics_are_oriented() -> None:
 def test_missingness_blocks_above_two_points_or_by_fisher(
     new: int, old: int, total: int, blocks: bool
 ) -> None:
+    from scipy import stats
+
     result = Comparison(
         n=1, wins=0, losses=0, gain=0, low=0, high=0, p=1, test="", candidate=0, incumbent=0,
         missing_candidate=new, missing_incumbent=old, results=total,
@@ -300,6 +304,8 @@ def test_differences_that_are_equal_but_for_rounding_have_a_point_as_interval() 
 
 
 def test_where_the_interval_asks_for_more_items_than_the_level_it_decides() -> None:
+    from scipy import stats
+
     spread = math.sqrt(0.3 - 0.1**2)
     by_interval = math.ceil(((1.959964 + stats.norm.ppf(0.8)) * spread / (0.1 - 0.02)) ** 2)
     assert items_needed(0.1, 0.3, 0.05, smallest_gain=0.02) == by_interval

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loop.killing import Env, follow, kill, processes, service, serving
-from tests.loop.letters_task import ANSWER_TOKENS, TRAINING
+from tests.loop.letters_task import ANSWER_TOKENS, STEPS, TRAINING
 
 pytestmark = pytest.mark.train
 TRAINER = ("loop.training.trainer",)
@@ -54,7 +54,7 @@ class Striker:
             kill(processes(self.home, ("manage.py", "worker", "train")))
             wait_until_dead(working)
             self.killed["worker"] = steps(self.home)
-        elif "trainer" not in self.killed and steps(self.home) > self.killed.get("worker", TRAINING["steps"]):
+        elif "trainer" not in self.killed and steps(self.home) > self.killed.get("worker", STEPS):
             kill(trainers(self.home))
             self.killed["trainer"] = steps(self.home)
 
@@ -69,12 +69,12 @@ def test_a_training_worker_and_a_trainer_killed_in_a_campaign_end_with_the_same_
     with serving(service_env):
         follow(home, striker)
     assert set(striker.killed) == {"worker", "trainer"}
-    assert 0 < striker.killed["worker"] < striker.killed["trainer"] < TRAINING["steps"]
+    assert 0 < striker.killed["worker"] < striker.killed["trainer"] < STEPS
     undisturbed = json.loads(service(calm, "run", calm_ref))
     assert (undisturbed["status"], undisturbed["proposals"]) == ("finished", ["ready"])
     assert len(undisturbed["archive"]) == 2
     assert json.loads(service(service_env, "archive", ref)) == undisturbed
     job = undisturbed["jobs"][0]
-    assert job["steps"] == list(range(1, 41))
+    assert job["steps"] == list(range(1, STEPS + 1))
     assert job["hyper"] == job["decided"]
     assert job["hyper"].items() >= {**TRAINING, "max_completion": ANSWER_TOKENS}.items()

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from loop.agents.backends import default_profile, get_backend, profile_names
-from loop.agents.backends.claude import ClaudeBackend
 from loop.agents.backends.openai import OpenAIBackend
 from loop.agents.backends.search import SearchBackend
 from loop.agents.config import load_profiles, load_providers, resolve
@@ -40,6 +39,8 @@ def test_search_is_the_default_without_a_key(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     assert default_profile() == "search"
     assert isinstance(get_backend("search", tmp_path), SearchBackend)
+    from loop.agents.backends.claude import ClaudeBackend
+
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
     assert default_profile() == "claude-sonnet-4-6"
     backend = get_backend("claude-sonnet-4-6", tmp_path)

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from loop.agents.backends.claude import ClaudeBackend
 from loop.agents.backends.conversation import MAX_ATTEMPTS, Access, Pace
 from loop.agents.backends.openai import OpenAIBackend
 from loop.agents.config import ModelInfo, Profile, Provider
@@ -23,6 +22,9 @@ from loop.training.router import RouterFacts
 from loop.types import AgentCallRecord, Decision, Landscape, Lever
 from tests.loop.agents.samples import MAIN, evidence
 from tests.loop.fake_providers import Drop, FakeProvider, Fault, Say, Step, fake_provider
+
+if TYPE_CHECKING:
+    from loop.agents.backends.claude import ClaudeBackend
 
 APIS = ("anthropic", "openai")
 EDIT = Say(
@@ -42,6 +44,10 @@ class Desk:
         self.profile = Profile("p", "local", "model-x", max_tokens=1000, max_turns=8)
 
     def backend(self) -> ClaudeBackend | OpenAIBackend:
+        from loop.agents.backends.claude import (
+            ClaudeBackend,
+        )  # seconds, which whoever collects the tests would pay
+
         suffix = "" if self.api == "anthropic" else "/v1"
         server = Provider("local", self.api, self.provider.base_url + suffix)
         info = ModelInfo(200_000, Prices(3.0, 15.0, cache_read=0.3, cache_write=3.75))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 
-def test_entropic_weights_lie_ln_2_from_uniform() -> None:
+@pytest.fixture(name="torch", scope="module")
+def imported_torch() -> Any:
+    """PyTorch, imported when the first test runs: it takes seconds, and whoever collects the tests would pay."""
+    return pytest.importorskip("torch")
+
+
+def test_entropic_weights_lie_ln_2_from_uniform(torch: Any) -> None:
     from loop.training.trainer_losses import entropic_beta
 
     values = torch.tensor([0.0, 0.1, 0.3, 0.35, 0.8, 0.81, 0.9, 2.0], dtype=torch.float64)
@@ -19,7 +25,7 @@ def test_entropic_weights_lie_ln_2_from_uniform() -> None:
     assert divergence == pytest.approx(math.log(2), abs=1e-6)
 
 
-def test_entropic_advantages_favour_the_best_and_skip_what_is_unknown() -> None:
+def test_entropic_advantages_favour_the_best_and_skip_what_is_unknown(torch: Any) -> None:
     from loop.training.trainer_losses import entropic_advantages
 
     advantages = entropic_advantages(torch.tensor([0.0, 1.0, 0.5, math.nan]))
@@ -29,20 +35,20 @@ def test_entropic_advantages_favour_the_best_and_skip_what_is_unknown() -> None:
     assert torch.allclose(weights, 1 + known)
 
 
-def test_a_group_without_variance_teaches_nothing() -> None:
+def test_a_group_without_variance_teaches_nothing(torch: Any) -> None:
     from loop.training.trainer_losses import entropic_advantages
 
     assert entropic_advantages(torch.tensor([1.0, 1.0, 1.0])).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_many_ties_at_the_top_stay_finite() -> None:
+def test_many_ties_at_the_top_stay_finite(torch: Any) -> None:
     from loop.training.trainer_losses import entropic_advantages
 
     advantages = entropic_advantages(torch.tensor([1.0] * 7 + [0.0]))
     assert torch.isfinite(advantages).all() and advantages[-1] < 0 < advantages[0]
 
 
-def test_generalised_advantages_with_lambda_one_are_reward_less_value() -> None:
+def test_generalised_advantages_with_lambda_one_are_reward_less_value(torch: Any) -> None:
     from loop.training.trainer_losses import gae
 
     values = torch.tensor([[0.2, 0.4, 0.1], [0.3, 0.5, 9.0]])
@@ -51,14 +57,14 @@ def test_generalised_advantages_with_lambda_one_are_reward_less_value() -> None:
     assert torch.allclose(found, torch.tensor([[0.8, 0.6, 0.9], [-0.3, -0.5, 0.0]]))
 
 
-def test_generalised_advantages_with_lambda_zero_are_one_step_differences() -> None:
+def test_generalised_advantages_with_lambda_zero_are_one_step_differences(torch: Any) -> None:
     from loop.training.trainer_losses import gae
 
     found = gae(torch.tensor([1.0]), torch.tensor([[0.2, 0.4]]), torch.ones(1, 2), 0.0)
     assert torch.allclose(found, torch.tensor([[0.2, 0.6]]))
 
 
-def test_rejection_sampling_learns_from_at_most_the_first_wins_of_a_prompt() -> None:
+def test_rejection_sampling_learns_from_at_most_the_first_wins_of_a_prompt(torch: Any) -> None:
     from loop.training.hyper import Hyper
     from loop.training.trainer_losses import RejectionTrainer
 
