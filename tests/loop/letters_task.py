@@ -11,7 +11,7 @@ from tests.loop.tiny_task import lines, write_tree
 
 SPLITS = {"public-train": 24, "public-val": 60, "hidden": 80}
 ANSWER_TOKENS = 2
-STEPS = 24
+STEPS = 40
 TRAINING = {"steps": STEPS, "prompts_per_step": 8, "generations": 4, "lora_r": 2, "lora_alpha": 4, "lr": 0.02}
 TOML = """
 id = "letters"
