@@ -27,7 +27,7 @@ from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed
-from governance.models import AuditEntry, Person, Proposal, RoleGrant
+from governance.models import AuditEntry, Person, Proposal, RoleGrant, Version
 from governance.people import in_setup, person_for_user, person_named
 from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER, roles_of
 from governance.roster import RoleChange, manifest_of, roster_now
@@ -58,8 +58,20 @@ def test_during_the_set_up_a_role_given_twice_is_held_once_and_one_not_held_is_n
     assert RoleGrant.objects.filter(person=rita).count() == 1
     with pytest.raises(BadInput, match="is no role"):
         grant_role(person=rita, role="king", by=SETUP)
+    with pytest.raises(BadInput, match="is no role"):
+        revoke_role(person=rita, role="king", by=SETUP)
+    make_person("vera", VIEWER)
     with pytest.raises(BadInput, match="does not hold the role"):
         revoke_role(person=rita, role=VIEWER, by=SETUP)
+
+
+def test_a_roster_that_leaves_one_owner_is_not_put_in_force(world: World) -> None:
+    grants = {**roster_now(), world.cast.olga.ref: [REVIEWER]}
+    with pytest.raises(BadInput, match="owner"), transaction.atomic():
+        apply_roster(
+            Version(kind=Version.Kind.ROSTER, manifest={"grants": grants}), world.cast.act("operator")
+        )
+    assert roster_now()[world.cast.olga.ref] != [REVIEWER]
 
 
 def make_reviewer(world: World, act: str = "grant", role: str = REVIEWER) -> Proposal:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from governance import rules
 from governance.actions import hold, open_proposal, promote, stop
@@ -10,6 +14,7 @@ from governance.actions.base import move
 from governance.actions.endings import ask_to_end
 from governance.actions.moves import swap_pointer
 from governance.actions.promoting import _consume
+from governance.actions.upkeep import _why_expired
 from governance.actors import LOOP
 from governance.errors import NotAllowed, Stale
 from governance.models import Halt, Hold, Pointer, Proposal, Review
@@ -81,6 +86,42 @@ def test_a_verdict_on_another_subject_neither_counts_nor_stands_in_the_way(world
     Proposal.objects.update(status=Status.READY)
     proposal.refresh_from_db()
     rules.check_may_review(proposal, world.cast.act("rita"))
+
+
+def test_nothing_is_promoted_while_stopped_though_its_proposal_was_not_quarantined(world: World) -> None:
+    proposal = approved(world)
+    Halt.objects.create(scope="digits", reason=REASON, stopped_by=world.cast.rita.ref)
+    with pytest.raises(NotAllowed, match="stopped"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    assert Pointer.objects.get(key=proposal.key).digest == world.seed.digest
+
+
+def test_neither_rejections_nor_verdicts_of_those_who_took_part_count_as_approvals(world: World) -> None:
+    proposal = approved(world)
+    (given,) = rules.counted_approvals(proposal, rules.standing(proposal))
+    Review.objects.update(verdict=Review.Verdict.REJECT)
+    assert rules.counted_approvals(proposal, rules.standing(proposal)) == []
+    Review.objects.update(verdict=Review.Verdict.APPROVE)
+    proposal.excluded = [*proposal.excluded, given.person.ref]
+    assert rules.counted_approvals(proposal, rules.standing(proposal)) == []
+
+
+def test_what_is_decidable_without_a_date_or_cools_off_without_time_or_people_is_not_held_up(
+    world: World,
+) -> None:
+    undated = Proposal(status=Status.READY, expires_at=None)
+    rules.check_decidable(undated)
+    assert _why_expired(undated, timezone.now()) == ""
+    proposal = approved(world)
+    now = rules.standing(proposal)
+    early = [Review(created_at=now.now + timedelta(hours=1))]
+    for lane in (
+        replace(now.lane, cooling_off=timedelta(0)),
+        replace(now.lane, cooling_off=timedelta(1), approvals=0),
+    ):
+        rules.check_cooled_off(early, replace(now, lane=lane))
+    with pytest.raises(NotAllowed, match="cools off"):
+        rules.check_cooled_off(early, replace(now, lane=replace(now.lane, cooling_off=timedelta(1))))
 
 
 def test_a_subject_exchanged_in_the_rows_of_a_proposal_and_of_its_approvals_is_not_promoted(
