@@ -58,6 +58,17 @@ def test_an_emergency_goes_live_unverified_and_goes_back_by_itself(world: World)
     assert "the emergency lasts until" in complaint
 
 
+def test_what_was_reviewed_or_replaced_is_not_taken_back_whatever_its_row_says_of_its_end(
+    world: World,
+) -> None:
+    proposal = broken(world)
+    assert proposal.reverts_at is not None
+    for reviewed_or_replaced in ({"review_due": False}, {"review_due": True, "status": "superseded"}):
+        Proposal.objects.filter(pk=proposal.pk).update(**reviewed_or_replaced)
+        assert revert_due(now=proposal.reverts_at) == []
+    assert live_release(world.task) == proposal.release
+
+
 def test_an_emergency_that_a_reviewer_looked_at_stays(world: World) -> None:
     proposal = broken(world)
     with pytest.raises(NotAllowed, match="rita approved this in the emergency"):

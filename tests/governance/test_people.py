@@ -52,6 +52,15 @@ def test_the_set_up_ends_with_the_second_owner(db: None, signer_home: Path) -> N
             change(person=first, role=OWNER, by=SETUP)
 
 
+def test_people_neither_add_people_nor_give_roles_because_the_set_up_lasts(db: None) -> None:
+    install_policy(by=SETUP)
+    vera = make_person("vera", VIEWER).actor("session")
+    with pytest.raises(NotAllowed):
+        create_person(username="friend", password=PASSWORD, by=vera)
+    with pytest.raises(NotAllowed, match="Roles change by a proposal"):
+        grant_role(person=person_named("vera"), role=OWNER, by=vera)
+
+
 def test_during_the_set_up_a_role_given_twice_is_held_once_and_one_not_held_is_named(db: None) -> None:
     install_policy(by=SETUP)
     rita = make_person("rita", REVIEWER, REVIEWER)

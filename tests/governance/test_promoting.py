@@ -38,6 +38,7 @@ from tests.governance.cast import (
     FAIRER,
     REASON,
     RESCORED,
+    SEED,
     World,
     age,
     approved,
@@ -378,11 +379,15 @@ def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_pers
         say(world, name, proposal)
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
-    inside, outside = ready(world), ready(world, BOLDER)
-    assert (inside.status, outside.status) == ("approved", "ready")
+    other = {**SEED, "settings.toml": ("file", b"votes = 5\n")}
+    inside, outside, later = ready(world), ready(world, BOLDER), ready(world, other)
+    assert (inside.status, outside.status, later.status) == ("approved", "ready", "approved")
+    with pytest.raises(NotAllowed, match="needs the role"):
+        promote(proposal=inside, reason=REASON, by=world.cast.act("ravi"))
     assert promote_due() == [inside]
     inside.refresh_from_db()
-    assert inside.status == "promoted"
+    later.refresh_from_db()
+    assert (inside.status, later.status) == ("promoted", "stale")
     assert promote_due() == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from governance.actions import acknowledge, expire_due, refresh_stale, revert
+from governance.actions import acknowledge, expire_due, promote_due, refresh_stale, revert, revert_due
 from governance.actors import CLOCK, LOOP
 from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
@@ -150,3 +150,7 @@ def test_people_do_not_turn_the_clock(world: World) -> None:
     for by in (world.cast.act("operator"), LOOP):
         with pytest.raises(NotAllowed, match="Upkeep is an act of the clock alone"):
             expire_due(now=timezone.now(), by=by)
+        with pytest.raises(NotAllowed, match="Upkeep is an act of the clock alone"):
+            revert_due(now=timezone.now(), by=by)
+        with pytest.raises(NotAllowed, match="Upkeep is an act of the clock alone"):
+            promote_due(by=by)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from governance import rules
@@ -17,7 +18,7 @@ from governance.actions.promoting import _consume
 from governance.actions.upkeep import _why_expired
 from governance.actors import LOOP
 from governance.errors import NotAllowed, Stale
-from governance.models import Halt, Hold, Pointer, Proposal, Review
+from governance.models import Halt, Hold, Person, Pointer, Proposal, Review
 from governance.transitions import Status
 from tests.governance.cast import BOLDER, REASON, World, approved, draft_of, ready, say
 
@@ -94,6 +95,23 @@ def test_nothing_is_promoted_while_stopped_though_its_proposal_was_not_quarantin
     with pytest.raises(NotAllowed, match="stopped"):
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     assert Pointer.objects.get(key=proposal.key).digest == world.seed.digest
+
+
+def test_what_is_live_is_not_offered_for_withdrawal_and_a_closed_account_withdraws_nothing(
+    world: World,
+) -> None:
+    proposal = approved(world)
+    operator = world.cast.act("operator")
+    Proposal.objects.update(proposed_by=world.cast.rita.ref)
+    get_user_model().objects.filter(pk=world.cast.rita.user_id).update(is_active=False)
+    with pytest.raises(NotAllowed, match="not active"):
+        rules.check_may_withdraw(
+            Proposal.objects.get(), Person.objects.get(ref=world.cast.rita.ref).actor("session")
+        )
+    get_user_model().objects.update(is_active=True)
+    promote(proposal=proposal, reason=REASON, by=operator)
+    with pytest.raises(NotAllowed, match="cannot become withdrawn"):
+        rules.check_may_withdraw(Proposal.objects.get(), operator)
 
 
 def test_neither_rejections_nor_verdicts_of_those_who_took_part_count_as_approvals(world: World) -> None:
