@@ -63,6 +63,16 @@ def test_stopping_twice_and_resuming_what_runs_are_named(world: World) -> None:
         halt(world, name="ravi")
 
 
+def test_what_was_resumed_is_stopped_and_resumed_again(world: World) -> None:
+    for _ in range(2):
+        stop(scope="digits", reason=REASON, by=world.cast.act("rita"))
+        for name in ("operator", "olga"):
+            resume(scope="digits", reason=REASON, by=world.cast.act(name))
+        assert not Halt.objects.filter(resumed_at=None).exists()
+    with pytest.raises(BadInput, match="is not stopped"):
+        resume(scope="digits", reason=REASON, by=world.cast.act("otto"))
+
+
 def test_stop_and_resume_are_in_the_log_with_what_they_held(world: World) -> None:
     proposal = ready(world)
     halt(world)
