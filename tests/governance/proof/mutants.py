@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 HARMLESS = {
-    "governance.against_log:check_account:found without object_type='person'": "these acts are recorded of people alone",
+    "governance.against_log:check_account:found without object_type='person'": "they are recorded of people alone",
     "governance.against_log:_entries:found without object_type='proposal'": "a ref is of one type alone",
     "governance.lineage:ancestry:all, not only if pk is not None": "no row has the key None",
     "governance.lineage:_above:all, not only if row.parent_id is not None": "no row has the key None",
