@@ -152,6 +152,11 @@ def test_everything_made_from_a_held_version_can_be_taken_back_but_not_to_what_p
     assert live_release(world.task) == world.seed
 
 
+def test_who_may_not_lift_is_not_told_what_is_held(world: World) -> None:
+    with pytest.raises(NotAllowed, match="needs the role operator"):
+        lift_hold(digest=world.seed.digest, reason=REASON, by=world.cast.act("ravi"))
+
+
 def test_a_held_policy_is_neither_proposed_nor_decided(world: World) -> None:
     text = bundled_text().replace('version = "4"', 'version = "5"')
     proposal = submit_policy(text=text, summary="Later.", by=world.cast.act("olga"))

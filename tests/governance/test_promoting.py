@@ -299,22 +299,6 @@ def test_a_proposal_edited_in_the_database_is_not_promoted(
         promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
 
 
-def test_an_approval_put_into_the_database_is_not_used(world: World) -> None:
-    proposal = approved(world)
-    Review.objects.filter(proposal=proposal).update(person=world.cast.ravi)
-    with pytest.raises(NotAllowed, match="The log knows no such approval by ravi"):
-        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
-
-
-def test_a_rejection_that_the_database_calls_an_approval_is_not_used(world: World) -> None:
-    proposal = ready(world)
-    say(world, "rita", proposal, "reject")
-    Review.objects.update(verdict=Review.Verdict.APPROVE)
-    Proposal.objects.update(status="approved")
-    with pytest.raises(NotAllowed, match="The log knows no such approval by rita"):
-        promote(proposal=Proposal.objects.get(), reason=REASON, by=world.cast.act("operator"))
-
-
 def test_evidence_cannot_be_changed_after_the_fact_even_in_the_database(world: World) -> None:
     item = Evidence.objects.filter(proposal=ready(world)).first()
     assert item is not None

@@ -154,6 +154,22 @@ def test_a_subject_exchanged_in_the_rows_of_a_proposal_and_of_its_approvals_is_n
     assert Pointer.objects.get(key=proposal.key).digest == world.seed.digest
 
 
+def test_an_approval_put_into_the_database_is_not_used(world: World) -> None:
+    proposal = approved(world)
+    Review.objects.filter(proposal=proposal).update(person=world.cast.ravi)
+    with pytest.raises(NotAllowed, match="The log knows no such approval by ravi"):
+        promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_a_rejection_that_the_database_calls_an_approval_is_not_used(world: World) -> None:
+    proposal = ready(world)
+    say(world, "rita", proposal, "reject")
+    Review.objects.update(verdict=Review.Verdict.APPROVE)
+    Proposal.objects.update(status="approved")
+    with pytest.raises(NotAllowed, match="The log knows no such approval by rita"):
+        promote(proposal=Proposal.objects.get(), reason=REASON, by=world.cast.act("operator"))
+
+
 def test_a_stop_of_one_task_stops_nothing_on_another(world: World) -> None:
     stop(scope="letters", reason=REASON, by=world.cast.act("rita"))
     assert open_proposal(draft=draft_of(world), by=LOOP).status == Status.DRAFT
