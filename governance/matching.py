@@ -75,11 +75,11 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
     once &= {element for element, count in Counter(old).items() if count == 1}
     where = {element: at for at, element in enumerate(new) if element in once}
     pairs = [(at, where[element]) for at, element in enumerate(old) if element in once]
-    smallest: list[
-        int
-    ] = []  # smallest[n]: the least place on the new side at which n + 1 of them in order end
-    ends: list[int] = []  # which pair that is
-    before: list[int] = []  # of each pair: the one before it in the longest order that ends with it, or -1
+    # smallest[n]: the least place on the new side at which n + 1 of them in order end, and ends[n] which pair that is;
+    # before: of each pair, the one before it in the longest order that ends with it, or -1.
+    smallest: list[int] = []
+    ends: list[int] = []
+    before: list[int] = []
     for number, (_, place) in enumerate(pairs):
         length = bisect_left(smallest, place)
         before.append(ends[length - 1] if length else -1)

@@ -132,10 +132,6 @@ class Oracle:
         """Whether the stop switch is thrown over this task or over everything."""
         return "" in self.halts or task in self.halts
 
-    def held(self, ask: Ask) -> bool:
-        """Whether what the proposal would make live is held, or was made from what is."""
-        return self.is_held(ask.target)
-
     def is_held(self, digest: str) -> bool:
         """Whether this release or version is held, or was made from what is."""
         return bool(self.made_from(digest) & self.holds.keys())
@@ -211,7 +207,7 @@ class Oracle:
             return False
         if quorum and counted[quorum - 1].at + self.rules.cooling_off(ask.lane) > self.now:
             return False
-        if self.halted(ask.task) or self.held(ask) or not self.signer:
+        if self.halted(ask.task) or self.is_held(ask.target) or not self.signer:
             return False
         return automatic or self.may(by, *self.rules.promoters)
 

@@ -36,11 +36,11 @@ def test_the_shipped_prices_of_sonnet_are_right(tmp_path: Path) -> None:
 
 
 def test_search_is_the_default_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from loop.agents.backends.claude import ClaudeBackend
+
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     assert default_profile() == "search"
     assert isinstance(get_backend("search", tmp_path), SearchBackend)
-    from loop.agents.backends.claude import ClaudeBackend
-
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
     assert default_profile() == "claude-sonnet-4-6"
     backend = get_backend("claude-sonnet-4-6", tmp_path)

@@ -44,9 +44,8 @@ class Desk:
         self.profile = Profile("p", "local", "model-x", max_tokens=1000, max_turns=8)
 
     def backend(self) -> ClaudeBackend | OpenAIBackend:
-        from loop.agents.backends.claude import (
-            ClaudeBackend,
-        )  # seconds, which whoever collects the tests would pay
+        # Its SDK takes seconds to import, which whoever collects the tests would pay.
+        from loop.agents.backends.claude import ClaudeBackend
 
         suffix = "" if self.api == "anthropic" else "/v1"
         server = Provider("local", self.api, self.provider.base_url + suffix)
