@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import py_compile
 import runpy
@@ -21,9 +22,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 WALL_S, MEMORY_MIB, PROCESSES = 2.5, 400, 64
+PATIENT_S = 20.0  # for what another limit is to stop, or its own end: a busy machine must not make a timeout of it
 HONEST_SCORE = 2 / 3
 PLANT = "plant.py"  # beside an attack: changes its own tree before it is run
-TASK_TOML = f"""
+TASK_TOML = """
 id = "arena"
 version = "1"
 title = "Arena"
@@ -38,9 +40,9 @@ splits = {{ public-val = 3 }}
 file = "predictions.jsonl"
 fields = {{ answer = {{ type = "string", max_length = 40 }} }}
 [limits]
-wall_s = {WALL_S}
-cpu_s = 4
-memory_mib = {MEMORY_MIB}
+wall_s = {wall_s}
+cpu_s = {cpu_s}
+memory_mib = {memory_mib}
 """
 EVALUATOR = """
 import json
@@ -61,9 +63,13 @@ def evaluate(outputs_dir, labels_dir):
 
 @dataclass
 class Bait:
-    """What an attack might want, below `folder`. `token` is the answer to the third item, and lies in every secret."""
+    """What an attack might want, below `folder`. `token` is the answer to the third item, and lies in every secret.
+
+    The task's program has `wall_s` seconds, and some more of processor time.
+    """
 
     folder: Path
+    wall_s: float = WALL_S
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self) -> None:
@@ -154,7 +160,9 @@ class Bait:
 
     def _lay_out_task(self) -> None:
         files = {
-            "task.toml": TASK_TOML,
+            "task.toml": TASK_TOML.format(
+                wall_s=self.wall_s, cpu_s=math.ceil(1.5 * self.wall_s), memory_mib=MEMORY_MIB
+            ),
             "evaluator/evaluate.py": EVALUATOR,
             "public/public-val/inputs.jsonl": "".join(
                 f'{{"id": "{key}", "x": {x}}}\n' for x, key in enumerate("abc", 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.types import Outcome
-from tests.attacks.bait import PLANT
+from tests.attacks.bait import PATIENT_S, PLANT, WALL_S
 
 HARNESSES = Path(__file__).parent / "harnesses"
 GROUPS = (
@@ -67,6 +67,11 @@ class Attack:
     def works(self) -> bool:
         """Whether the control is expected to succeed."""
         return self.control == WORKS
+
+    @property
+    def wall_s(self) -> float:
+        """How long it may run: little where that limit is what stops it."""
+        return WALL_S if Outcome.TIMEOUT in self.outcomes else PATIENT_S
 
     @property
     def runs(self) -> int:

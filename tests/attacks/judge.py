@@ -16,7 +16,7 @@ from pathlib import Path
 from loop.types import Limits, Outcome
 from tests.attacks import observer, outside
 from tests.attacks.arena import Arena
-from tests.attacks.bait import HONEST_SCORE, MEMORY_MIB, PROCESSES, WALL_S, changes, snapshot
+from tests.attacks.bait import HONEST_SCORE, MEMORY_MIB, PROCESSES, changes, snapshot
 from tests.attacks.catalogue import Attack
 from tests.attacks.workers import Observed, Worker, worker
 
@@ -68,7 +68,7 @@ def judge(attack: Attack, works: Worker) -> Verdict:
     """The verdict on one attack, in an arena of its own."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pawl-arena-") as folder:
-        arena = Arena(Path(folder))
+        arena = Arena(Path(folder), wall_s=attack.wall_s)
         try:
             arena.harness(attack.folder)
             problems: list[str] = []
@@ -91,7 +91,7 @@ def _one_run(attack: Attack, works: Worker, arena: Arena) -> tuple[Observed, obs
     problems = [*_result(attack, observed), *_log(attack, observed), *_outputs(arena)]
     refused = attack.plants and observed.outcome is Outcome.HARNESS_FAILED and observed.usage.wall_s is None
     if not refused:
-        problems += [*_bounds(observed), *_memory(observed, seen)]
+        problems += [*_bounds(attack, observed), *_memory(observed, seen)]
     if attack.plants:
         problems += arena.versioned()
     if arena.leaked(observed.log, arena.outputs):
@@ -132,9 +132,9 @@ def _log(attack: Attack, observed: Observed) -> Iterator[str]:
         yield "Its log or the reason for its end holds control characters."
 
 
-def _bounds(observed: Observed) -> Iterator[str]:
+def _bounds(attack: Attack, observed: Observed) -> Iterator[str]:
     usage = observed.usage
-    if usage.wall_s is None or usage.wall_s > WALL_S + SLACK_S:
+    if usage.wall_s is None or usage.wall_s > attack.wall_s + SLACK_S:
         yield f"It ran for {usage.wall_s} s."
     if usage.processes is None or usage.processes > PROCESSES:
         yield f"It had {usage.processes} processes."
