@@ -22,7 +22,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 WALL_S, MEMORY_MIB, PROCESSES = 2.5, 400, 64
-PATIENT_S = 20.0  # for what another limit is to stop, or its own end: a busy machine must not make a timeout of it
+PATIENT_S = (
+    20.0  # for what another limit is to stop, or its own end: a busy machine must not make a timeout of it
+)
 HONEST_SCORE = 2 / 3
 PLANT = "plant.py"  # beside an attack: changes its own tree before it is run
 TASK_TOML = """

@@ -19,6 +19,7 @@ from governance.policy import bundled_text
 from governance.roles import OPERATOR
 from governance.submitting import submit_policy
 from tests.governance.cast import (
+    BETTER,
     BOLDER,
     REASON,
     World,
@@ -67,6 +68,24 @@ def test_a_revert_of_the_revert_is_one_action_and_lifts_its_hold(world: World) -
     assert list(Hold.objects.filter(lifted_at__isnull=True).values_list("digest", flat=True)) == [
         world.seed.digest
     ]
+
+
+def test_each_time_something_comes_back_its_own_hold_is_lifted_and_no_other(world: World) -> None:
+    better = promoted(world)
+    bolder = promoted(world, BOLDER, old=BETTER)
+    by = world.cast.act("operator")
+
+    def held() -> set[str]:
+        return set(Hold.objects.filter(lifted_at__isnull=True).values_list("digest", flat=True))
+
+    revert(key=better.key, to_digest=better.target, reason=REASON, by=by)
+    revert(key=better.key, to_digest=world.seed.digest, reason=REASON, by=by)
+    assert held() == {bolder.target, better.target}
+    for _ in range(2):
+        revert(key=better.key, to_digest=better.target, reason=REASON, by=by)
+        assert held() == {bolder.target, world.seed.digest}
+        revert(key=better.key, to_digest=world.seed.digest, reason=REASON, by=by)
+        assert held() == {bolder.target, better.target}
 
 
 def test_what_people_hold_takes_two_people_to_lift(world: World) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.utils import timezone
 
@@ -90,6 +92,15 @@ def test_a_revert_whose_entry_cannot_be_written_does_not_happen(world: World) ->
         revert(key=KEY, to_digest=world.seed.digest, reason="x " * 40_000, by=world.cast.act("operator"))
     assert live_release(world.task).digest == was_live.target
     assert not Proposal.objects.filter(kind="revert").exists()
+
+
+def test_without_a_signer_nothing_goes_back_either(world: World, signer_home: Path) -> None:
+    was_live = promoted(world)
+    for file in (signer_home / "keys").iterdir():
+        file.unlink()
+    with pytest.raises(NotAllowed, match="Nothing goes live while the log cannot be signed"):
+        _back(world)
+    assert live_release(world.task).digest == was_live.target
 
 
 def test_a_revert_makes_open_proposals_on_the_old_base_stale(world: World) -> None:
