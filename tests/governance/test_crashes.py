@@ -26,7 +26,7 @@ def test_an_act_killed_before_any_of_its_statements_happened_or_did_not(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

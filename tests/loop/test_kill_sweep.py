@@ -28,7 +28,7 @@ def campaigns(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     (folder / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "tests.loop.kill_sweep"],
-        env=_environment(folder), cwd=REPO, capture_output=True, text=True, timeout=300, check=False,
+        env=_environment(folder), cwd=REPO, capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return [json.loads(line) for line in done.stdout.splitlines()]

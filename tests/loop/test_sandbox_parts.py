@@ -236,7 +236,7 @@ def test_memory_is_counted_for_a_process_whose_first_thread_has_ended() -> None:
     ) as process:
         assert process.stdin and process.stdout and process.stdout.read(1) == b"f"
         stat = Path(f"/proc/{process.pid}/stat")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while b") Z " not in stat.read_bytes() and time.monotonic() < deadline:
             continue
         assert b") Z " in stat.read_bytes()

@@ -47,7 +47,7 @@ def processes_with(marker: str, program: str = "") -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -69,10 +69,10 @@ def test_kill_9_of_the_caller_leaves_no_survivor(backend: str, tmp_path: Path) -
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLER, str(REPO), str(tmp_path), backend, "-"], stdout=subprocess.PIPE
     )
-    assert wait_until(lambda: bool(processes_with(marker)), 30)
+    assert wait_until(lambda: bool(processes_with(marker)))
     caller.send_signal(signal.SIGKILL)
     caller.communicate()
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert wait_until(lambda: not processes_with(marker))
 
 
 def test_what_waits_for_the_next_run_ends_with_the_caller(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_waits_for_the_next_run_ends_with_the_caller(tmp_path: Path) -> Non
     waiting = watch.tree(caller.pid)
     caller.send_signal(signal.SIGKILL)
     caller.communicate()
-    assert wait_until(lambda: not [pid for pid in waiting if Path(f"/proc/{pid}").exists()], 5)
+    assert wait_until(lambda: not [pid for pid in waiting if Path(f"/proc/{pid}").exists()])
 
 
 def parent_of(pid: int) -> int:
@@ -111,11 +111,11 @@ def test_kill_9_of_the_supervisor_leaves_no_survivor_and_is_an_outage(backend: s
     spec = SandboxSpec((get_backend(backend).python, "-I", PROGRAM), (Mount(tmp_path, "/harness"),), ())
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(get_backend(backend).run, spec, tmp_path)
-        assert wait_until(lambda: bool(processes_with(marker)), 30)
+        assert wait_until(lambda: bool(processes_with(marker)))
         os.kill(supervisor_of(processes_with(marker)[0]), signal.SIGKILL)
         with pytest.raises(SandboxError, match="supervisor failed"):
             running.result(10)
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert wait_until(lambda: not processes_with(marker))
 
 
 @pytest.mark.parametrize("attempt", range(6))
@@ -133,7 +133,7 @@ def test_kill_9_of_the_caller_while_bubblewrap_sets_up_leaves_no_survivor(
     caller.send_signal(signal.SIGKILL)
     caller.communicate()
     assert seen
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert wait_until(lambda: not processes_with(marker))
 
 
 # Makes the sandbox's first process forget its parent's death and wait for ever: x86-64 machine code.
@@ -165,4 +165,4 @@ def test_kill_9_of_the_supervisor_leaves_no_survivor_of_a_rewritten_first_proces
         os.kill(supervisor_of(processes_with(f"{marker}-taken")[0]), signal.SIGKILL)
         with pytest.raises(SandboxError, match="supervisor failed"):
             running.result(10)
-    assert wait_until(lambda: not processes_with(marker), 5)
+    assert wait_until(lambda: not processes_with(marker))
