@@ -32,8 +32,8 @@ def roster_now() -> dict[str, list[str]]:
 
 
 def manifest_of(grants: Grants) -> dict[str, Any]:
-    """The manifest of a roster version; its canonical digest is the version's."""
-    return {"grants": {ref: sorted(roles) for ref, roles in sorted(grants.items()) if roles}}
+    """The manifest of a roster version, as `roster_now` or `changed` gave it; its canonical digest is the version's."""
+    return {"grants": {ref: sorted(roles) for ref, roles in sorted(grants.items())}}
 
 
 def owners_in(grants: Grants) -> int:

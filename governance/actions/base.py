@@ -18,7 +18,7 @@ from governance.models import AuditEntry, Person, Proposal, Task
 from governance.policy import policy_facts
 from governance.rules import check_may_move, words
 from governance.subjects import current_subject, what_moved
-from governance.transitions import DECIDABLE, OPEN, Status
+from governance.transitions import OPEN, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,9 +149,9 @@ def lapse_all(condition: Mapping[str, Any], why: str, cause: str) -> None:
 
 
 def check_subject(proposal: Proposal) -> None:
-    """Raises SubjectMoved when anything that the subject binds differs from the state of now."""
+    """Raises SubjectMoved when what the subject of a decidable proposal binds differs from the state of now."""
     moved = what_moved(proposal.subject, current_subject(proposal))
-    if moved and proposal.status in DECIDABLE:
+    if moved:
         raise SubjectMoved(f"{moved} It is stale and must be proposed again.", proposal.pk)
 
 

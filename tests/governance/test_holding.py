@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from governance.actions import hold, lift_hold, open_proposal, register_release, revert, revert_lineage
+from governance.actions import (
+    hold,
+    install_task,
+    lift_hold,
+    open_proposal,
+    register_release,
+    revert,
+    revert_lineage,
+)
 from governance.actions.installing import ReleaseDraft
-from governance.actors import LOOP
+from governance.actors import LOOP, SETUP
 from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import BadInput, NotAllowed
-from governance.lineage import ancestry, live_descendants
+from governance.lineage import ancestry, live_descendants, newest_without
 from governance.models import AuditEntry, Hold, Release
 from governance.pointers import live_release, release_key
 from governance.policy import bundled_text
@@ -122,6 +130,15 @@ def test_everything_made_from_a_bad_version_is_taken_back_at_once(world: World) 
     assert (live_release(world.task), back.review_due) == (world.seed, True)
     assert live_descendants(bad) == []
     assert replay((row.entry() for row in AuditEntry.objects.order_by("seq")), bytes_of).broken == []
+
+
+def test_a_preview_asks_nobody_where_nothing_is_live_and_goes_back_to_what_is_sound(world: World) -> None:
+    proposal = promoted(world)
+    assert proposal.release is not None
+    install_task(spec={"id": "letters", "title": "Letters"}, spec_digest="1" * 64, by=SETUP)
+    bad = proposal.release.harness.digest
+    assert [task.slug for task, _ in live_descendants(bad)] == ["digits"]
+    assert newest_without(world.task, bad) == world.seed
 
 
 def test_when_there_is_no_way_back_nothing_is_done(world: World) -> None:

@@ -30,7 +30,7 @@ from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Person, Proposal, RoleGrant, Version
 from governance.people import in_setup, person_for_user, person_named
 from governance.roles import OPERATOR, OWNER, REVIEWER, VIEWER, roles_of
-from governance.roster import RoleChange, manifest_of, roster_now
+from governance.roster import RoleChange, changed, manifest_of, roster_now
 from governance.submitting import submit_roles
 from tests.governance.cast import PASSWORD, REASON, World, age, change_role, make_person, ready, say
 
@@ -50,6 +50,12 @@ def test_the_set_up_ends_with_the_second_owner(db: None, signer_home: Path) -> N
     for change in (grant_role, revoke_role):
         with pytest.raises(NotAllowed, match="Roles change by a proposal"):
             change(person=first, role=OWNER, by=SETUP)
+
+
+def test_who_loses_the_last_role_is_no_longer_in_the_roster() -> None:
+    held = {"p-1": [OWNER], "p-2": [OWNER], "p-3": [VIEWER]}
+    leaving = RoleChange("p-3", VIEWER, "revoke")
+    assert changed(held, [leaving]) == {"p-1": [OWNER], "p-2": [OWNER]}
 
 
 def test_people_neither_add_people_nor_give_roles_because_the_set_up_lasts(db: None) -> None:

@@ -71,6 +71,13 @@ def test_a_pointer_moves_from_where_it_is_only(world: World) -> None:
     )
 
 
+def test_of_two_pointers_at_the_same_digest_one_moves(world: World) -> None:
+    known = world.evaluator.digest
+    Pointer.objects.create(key="evaluator:letters", digest=known, generation=0)
+    assert swap_pointer("evaluator:digits", known, "1" * 64).generation == 1
+    assert Pointer.objects.get(key="evaluator:letters").digest == known
+
+
 def test_what_is_held_is_not_promoted_though_its_proposal_was_not_quarantined(world: World) -> None:
     proposal = approved(world)
     Hold.objects.create(digest=proposal.target, reason=REASON, held_by=world.cast.operator.ref)

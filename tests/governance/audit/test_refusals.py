@@ -10,6 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from governance.actions import expire_due, install_task
+from governance.actions.base import act
+from governance.actors import LOOP, Actor
 from governance.audit.checkpoints import tick
 from governance.audit.refusals import log_refusals
 from governance.desk.signin import sign_in
@@ -46,6 +48,20 @@ def test_a_refusal_survives_the_transaction_around_it(
     )  # fmt: skip
     assert "refused_at" in refusal.entry()["detail"]
     assert log_refusals() == 0 and AuditEntry.objects.count() == before + 1
+
+
+def test_a_verb_made_later_keeps_its_refusals_as_well(lasting_world: World, signer_home: Path) -> None:
+    @act("proposal.withdraw")
+    def never(*, by: Actor) -> None:
+        raise NotAllowed("Nobody may.")
+
+    with transaction.atomic(), pytest.raises(NotAllowed):
+        never(by=LOOP)
+    assert log_refusals() == 1
+    with pytest.raises(NotAllowed):
+        never(by=LOOP)
+    assert log_refusals() == 0
+    assert AuditEntry.objects.filter(action="proposal.withdraw", outcome="denied").count() == 2
 
 
 def test_a_file_of_refusals_left_over_from_a_crash_is_not_logged_twice(
