@@ -33,7 +33,13 @@ from governance.models import Person, Proposal, Release, Review, Task, Version
 from governance.pointers import evaluator_key, release_key
 from governance.roles import AUDITOR, OPERATOR, OWNER, REVIEWER, VIEWER
 from governance.roster import RoleChange
-from governance.submitting import EvaluatorChange, begin_evaluator, finish_evaluator, submit_roles
+from governance.submitting import (
+    EvaluatorChange,
+    begin_evaluator,
+    finish_evaluator,
+    submit_policy,
+    submit_roles,
+)
 
 PASSWORD = "a long pass phrase for tests"
 REASON = "Because the evidence shows it."
@@ -249,6 +255,16 @@ def change_role(world: World, name: str, role: str, act: Literal["grant", "revok
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()
+    return proposal
+
+
+def put_in_force(world: World, text: str) -> Proposal:
+    """A policy proposed by the operator, approved by both owners, cooled off and put in force."""
+    proposal = submit_policy(text=text, summary="", by=world.cast.act("operator"))
+    for owner in ("olga", "otto"):
+        say(world, owner, proposal)
+    age(proposal, hours=25)
+    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     return proposal
 
 

@@ -47,6 +47,7 @@ from tests.governance.cast import (
     evaluator_manifest,
     make_adapter,
     promoted,
+    put_in_force,
     ready,
     say,
     submit_evaluator,
@@ -255,12 +256,8 @@ def test_whoever_proposes_an_evaluator_does_not_approve_it(world: World) -> None
 
 def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(world: World) -> None:
     open_release = ready(world)
-    proposal = submit_policy(text=NEW_POLICY, summary="", by=world.cast.act("operator"))
-    assert (proposal.status, proposal.lane) == ("ready", "policy")
-    for name in ("olga", "otto"):
-        say(world, name, proposal)
-    age(proposal, hours=25)
-    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    proposal = put_in_force(world, NEW_POLICY)
+    assert proposal.lane == "policy"
     open_release.refresh_from_db()
     assert open_release.status_reason == "The policy in force moved: Policy strict 5."
 
@@ -366,12 +363,7 @@ def test_an_evaluator_without_the_live_release_scored_by_both_is_never_decided(w
 
 
 def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_person(world: World) -> None:
-    text = NEW_POLICY.replace("approvals = 1", "approvals = 0", 1)
-    proposal = submit_policy(text=text, summary="", by=world.cast.act("operator"))
-    for name in ("olga", "otto"):
-        say(world, name, proposal)
-    age(proposal, hours=25)
-    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
+    put_in_force(world, NEW_POLICY.replace("approvals = 1", "approvals = 0", 1))
     other = {**SEED, "settings.toml": ("file", b"votes = 5\n")}
     inside, outside, later = ready(world), ready(world, BOLDER), ready(world, other)
     assert (inside.status, outside.status, later.status) == ("approved", "ready", "approved")

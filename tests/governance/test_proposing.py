@@ -27,6 +27,7 @@ from governance.actors import LOOP, SETUP, VERIFIER, Actor
 from governance.digests import json_digest
 from governance.errors import BadInput, NotAllowed, Stale, SubjectMoved
 from governance.models import AuditEntry, Evidence, Pointer, Proposal, Version
+from governance.policy import bundled_text
 from tests.governance.cast import (
     BETTER,
     BOLDER,
@@ -42,6 +43,7 @@ from tests.governance.cast import (
     make_adapter,
     make_release,
     promoted,
+    put_in_force,
     ready,
     verifying,
 )
@@ -153,6 +155,16 @@ def test_a_passed_verification_without_evidence_has_failed(world: World) -> None
     )
     assert proposal.status == "failed"
     assert "without evidence: comparison" in proposal.status_reason
+
+
+def test_where_the_policy_asks_for_no_evidence_some_must_be_there_all_the_same(world: World) -> None:
+    put_in_force(world, bundled_text().replace('evidence = ["comparison"]', "evidence = []"))
+    proposal = finish_verification(
+        proposal=verifying(world), passed=True, reason="fine", evidence=[], by=VERIFIER
+    )
+    assert (proposal.status, proposal.status_reason) == (
+        "failed", "It passed, but without evidence: none was handed in.",
+    )  # fmt: skip
 
 
 def test_evidence_that_the_lane_asks_for_cannot_be_left_out(world: World) -> None:

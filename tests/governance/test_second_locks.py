@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.utils import timezone
 
 from governance import rules
@@ -76,6 +78,20 @@ def test_of_two_pointers_at_the_same_digest_one_moves(world: World) -> None:
     Pointer.objects.create(key="evaluator:letters", digest=known, generation=0)
     assert swap_pointer("evaluator:digits", known, "1" * 64).generation == 1
     assert Pointer.objects.get(key="evaluator:letters").digest == known
+
+
+def test_a_pointer_that_went_away_and_came_back_meanwhile_is_not_moved(world: World) -> None:
+    there_and_back = iter([lambda: Pointer.objects.filter(key="release:digits").update(generation=2)])
+
+    def meddle(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            for move in there_and_back:
+                move()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(meddle), pytest.raises(Stale, match="somebody moved it"):
+        swap_pointer("release:digits", world.seed.digest, "1" * 64)
+    assert Pointer.objects.get(key="release:digits").digest == world.seed.digest
 
 
 def test_what_is_held_is_not_promoted_though_its_proposal_was_not_quarantined(world: World) -> None:
