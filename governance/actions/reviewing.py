@@ -81,7 +81,7 @@ def acknowledge(*, proposal: Proposal, reason: str, by: Actor) -> Proposal:
     proposal = locked(proposal)
     check_may_acknowledge(proposal, by)
     text = check_reason(reason, standing(proposal).policy.min_reason)
-    Proposal.objects.filter(pk=proposal.pk, review_due=True).update(
+    Proposal.objects.filter(pk=proposal.pk).update(
         review_due=False, reverts_at=None, changed_at=timezone.now()
     )
     proposal.refresh_from_db()

@@ -262,6 +262,13 @@ def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(wor
     assert open_release.status_reason == "The policy in force moved: Policy strict 5."
 
 
+def test_what_goes_live_supersedes_nothing_that_is_in_force_elsewhere(world: World) -> None:
+    policy = put_in_force(world, NEW_POLICY)
+    promoted(world)
+    policy.refresh_from_db()
+    assert policy.status == "promoted"
+
+
 def test_the_log_of_all_of_this_replays_without_a_complaint(world: World) -> None:
     promoted(world)
     promoted(world, {**BETTER, "main.py": ("file", b"print(5)\n")}, old=BETTER)

@@ -17,6 +17,7 @@ from governance.actions.base import move
 from governance.actions.endings import ask_to_end
 from governance.actions.moves import swap_pointer
 from governance.actions.promoting import _consume
+from governance.actions.reverting import _lift_for
 from governance.actions.upkeep import _why_expired
 from governance.actors import LOOP
 from governance.errors import NotAllowed, Stale
@@ -92,6 +93,23 @@ def test_a_pointer_that_went_away_and_came_back_meanwhile_is_not_moved(world: Wo
     with connection.execute_wrapper(meddle), pytest.raises(Stale, match="somebody moved it"):
         swap_pointer("release:digits", world.seed.digest, "1" * 64)
     assert Pointer.objects.get(key="release:digits").digest == world.seed.digest
+
+
+def test_a_revert_lifts_no_hold_of_people(world: World) -> None:
+    by = world.cast.act("operator")
+    hold(digest=world.seed.digest, reason=REASON, by=by)
+    _lift_for(world.seed.digest, REASON, by)
+    assert Hold.objects.get().lifted_at is None
+
+
+@pytest.mark.parametrize("field", ["key", "base"])
+def test_what_is_open_elsewhere_or_over_another_base_is_not_what_is_proposed(
+    world: World, field: str
+) -> None:
+    first = open_proposal(draft=draft_of(world), by=LOOP)
+    assert open_proposal(draft=draft_of(world), by=LOOP) == first
+    Proposal.objects.update(**{field: "0" * 64})
+    assert open_proposal(draft=draft_of(world), by=LOOP) != first
 
 
 def test_what_is_held_is_not_promoted_though_its_proposal_was_not_quarantined(world: World) -> None:

@@ -55,6 +55,14 @@ def test_it_takes_two_different_people_to_resume(world: World) -> None:
     assert ready(world).status == "ready"
 
 
+def test_who_resumes_a_task_does_not_resume_everything(world: World) -> None:
+    for scope in ("", "digits"):
+        halt(world, scope)
+    for name in ("operator", "olga"):
+        resume(scope="digits", reason=REASON, by=world.cast.act(name))
+    assert list(Halt.objects.filter(resumed_at=None).values_list("scope", flat=True)) == [""]
+
+
 def test_stopping_twice_and_resuming_what_runs_are_named(world: World) -> None:
     with pytest.raises(BadInput, match="Everything is not stopped"):
         resume(scope="", reason=REASON, by=world.cast.act("operator"))
