@@ -41,6 +41,7 @@ from tests.governance.cast import (
     evaluator_manifest,
     evidence,
     make_adapter,
+    make_harness,
     make_release,
     promoted,
     put_in_force,
@@ -73,19 +74,22 @@ def test_the_parts_of_a_draft_must_fit_its_kind(world: World) -> None:
         open_proposal(draft=wrong, by=LOOP)
 
 
-@pytest.mark.parametrize("kind", ["promote", "evaluator", "policy", "roles"])
-def test_what_is_proposed_must_be_of_the_kind_and_of_the_task_that_are_named(world: World, kind: str) -> None:
+@pytest.mark.parametrize("case", ["promote", "evaluator", "evaluator of the task", "policy", "roles"])
+def test_what_is_proposed_must_be_of_the_kind_and_of_the_task_that_are_named(world: World, case: str) -> None:
     other = install_task(spec={"id": "other"}, spec_digest="1" * 64, by=SETUP)
     policy = Version.objects.get(kind="policy")
     wrong = {
         "promote": ProposalDraft("promote", other, make_release(world.task, BETTER), None, "Three votes", ""),
         "evaluator": ProposalDraft("evaluator", other, None, world.evaluator, "Theirs", ""),
+        "evaluator of the task": ProposalDraft(
+            "evaluator", world.task, None, make_harness(world.task, BETTER), "A harness", ""
+        ),
         "policy": ProposalDraft("policy", None, None, Version.objects.get(kind="roster"), "A roster", ""),
         "roles": ProposalDraft("roles", None, None, policy, "A policy", ""),
     }
-    by = world.cast.act("olga") if kind == "roles" else LOOP
-    with pytest.raises(BadInput, match=f"kind '{kind}' with these parts is none of them"):
-        open_proposal(draft=wrong[kind], by=by)
+    by = world.cast.act("olga") if case == "roles" else LOOP
+    with pytest.raises(BadInput, match=f"kind '{case.split()[0]}' with these parts is none of them"):
+        open_proposal(draft=wrong[case], by=by)
     assert not Proposal.objects.exists()
 
 
