@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from governance.actions import acknowledge, break_glass, hold, install_task, promote, revert_due
+from governance.actions import acknowledge, break_glass, hold, install_task, promote, revert_due, stop
 from governance.actors import SETUP
 from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
@@ -112,6 +112,13 @@ def test_an_emergency_does_not_bring_back_what_people_hold(world: World) -> None
     with pytest.raises(NotAllowed, match="It is held since"):
         break_glass(release=release, reason=WHY, by=world.cast.act("operator"))
     assert not Proposal.objects.filter(kind=Proposal.Kind.BREAK_GLASS).exists()
+
+
+def test_no_glass_is_broken_while_everything_is_stopped(world: World) -> None:
+    release = make_release(world.task, BOLDER)
+    stop(scope="", reason=REASON, by=world.cast.act("rita"))
+    with pytest.raises(NotAllowed, match="two people can resume"):
+        break_glass(release=release, reason=WHY, by=world.cast.act("operator"))
 
 
 def test_an_emergency_that_people_hold_meanwhile_does_not_go_live(world: World) -> None:

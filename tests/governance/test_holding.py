@@ -132,6 +132,14 @@ def test_everything_made_from_a_bad_version_is_taken_back_at_once(world: World) 
     assert replay((row.entry() for row in AuditEntry.objects.order_by("seq")), bytes_of).broken == []
 
 
+def test_only_operators_take_a_lineage_back(world: World) -> None:
+    proposal = promoted(world)
+    for by in (world.cast.act("rita"), world.cast.act("olga"), LOOP):
+        with pytest.raises(NotAllowed):
+            revert_lineage(digest=proposal.target, reason=REASON, by=by)
+    assert (live_release(world.task), Hold.objects.count()) == (proposal.release, 0)
+
+
 def test_a_preview_asks_nobody_where_nothing_is_live_and_goes_back_to_what_is_sound(world: World) -> None:
     proposal = promoted(world)
     assert proposal.release is not None

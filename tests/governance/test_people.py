@@ -120,6 +120,11 @@ def test_two_owners_take_a_role_back(world: World) -> None:
     assert roles_of(world.cast.outsider) == frozenset()
 
 
+def test_who_loses_one_role_of_two_keeps_the_other(world: World) -> None:
+    change_role(world, "starter", REVIEWER, "revoke")
+    assert roles_of(world.cast.starter) == {OPERATOR}
+
+
 def test_whoever_is_concerned_does_not_decide_and_a_second_change_goes_stale(world: World) -> None:
     own = RoleChange(world.cast.olga.ref, OPERATOR, "grant")
     proposal = submit_roles(changes=[own], summary="More.", by=world.cast.act("operator"))

@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from governance.actions import acknowledge, expire_due, promote_due, refresh_stale, revert, revert_due
-from governance.actors import CLOCK, LOOP
+from governance.actions import (
+    acknowledge,
+    expire_due,
+    install_pointer,
+    install_task,
+    promote_due,
+    refresh_stale,
+    revert,
+    revert_due,
+)
+from governance.actors import CLOCK, LOOP, SETUP
 from governance.assurance.judged_by import bytes_of
 from governance.assurance.replay import replay
 from governance.errors import AuditError, BadInput, NotAllowed
@@ -66,6 +75,14 @@ def test_what_was_never_live_cannot_be_reverted_to(world: World) -> None:
     never = make_release(world.task, BOLDER)
     with pytest.raises(BadInput, match="was never live"):
         revert(key=KEY, to_digest=never.digest, reason=REASON, by=world.cast.act("operator"))
+
+
+def test_what_was_live_on_another_task_cannot_be_reverted_to(world: World) -> None:
+    letters = install_task(spec={"id": "letters", "title": "Letters"}, spec_digest="1" * 64, by=SETUP)
+    theirs = make_release(letters, BOLDER)
+    install_pointer(key="release:letters", digest=theirs.digest, reason="First.", by=SETUP)
+    with pytest.raises(BadInput, match="was never live under release:digits"):
+        revert(key=KEY, to_digest=theirs.digest, reason=REASON, by=world.cast.act("operator"))
 
 
 def test_what_is_live_cannot_be_reverted_to(world: World) -> None:
@@ -165,3 +182,5 @@ def test_people_do_not_turn_the_clock(world: World) -> None:
             revert_due(now=timezone.now(), by=by)
         with pytest.raises(NotAllowed, match="Upkeep is an act of the clock alone"):
             promote_due(by=by)
+        with pytest.raises(NotAllowed, match="Upkeep is an act of the clock alone"):
+            refresh_stale(by=by)

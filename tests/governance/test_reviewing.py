@@ -64,12 +64,20 @@ def test_a_person_judges_a_subject_once(world: World) -> None:
     assert Review.objects.count() == 1
 
 
-def test_verdicts_are_numbered_by_who_gave_them(world: World) -> None:
+def test_verdicts_are_numbered_by_who_gave_them_on_what(world: World) -> None:
     proposal = ready(world, adapter=make_adapter(world.task))
     first, other = say(world, "rita", proposal), say(world, "ravi", proposal)
     Review.objects.update(expires_at=first.created_at)
     again = say(world, "rita", proposal)
     assert [each.round for each in (first, other, again)] == [1, 1, 2]
+    Review.objects.update(subject_digest="0" * 64)
+    assert say(world, "rita", proposal).round == 1
+
+
+def test_one_approval_more_than_needed_is_taken(world: World) -> None:
+    proposal = approved(world)
+    say(world, "ravi", proposal)
+    assert (proposal.status, proposal.reviews.count()) == ("approved", 2)
 
 
 def test_whoever_started_the_campaign_does_not_count(world: World) -> None:

@@ -29,6 +29,13 @@ def test_a_stop_holds_every_open_proposal_and_lets_nothing_new_in(world: World, 
         open_proposal(draft=draft_of(world, BOLDER), by=LOOP)
 
 
+def test_what_is_live_stays_what_it_is(world: World) -> None:
+    proposal = promoted(world)
+    halt(world)
+    proposal.refresh_from_db()
+    assert proposal.status == "promoted"
+
+
 def test_a_stop_of_one_task_leaves_the_others_alone(world: World) -> None:
     proposal = ready(world)
     halt(world, "another-task")
