@@ -2,8 +2,9 @@
 
 The tests run whole once, and which guarded functions each one calls is kept; then, for each mutant, a child process
 runs those that call its function, until one fails. PAWL_MUTANTS names the file to which the names
-of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a part of the names of those to try,
-PAWL_MUTANTS_SHARE (`0/2`: the first of two) the part that this process tries.
+of the mutants that no test notices are written, PAWL_MUTANTS_ONLY a JSON list of parts of names (those
+that hold one are tried; all where it is empty), PAWL_MUTANTS_SHARE (`0/2`: the first of two) the part
+that this process tries.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     if session.testsfailed:
         raise session.Interrupted("collection failed")
     share, shares = map(int, os.environ.get("PAWL_MUTANTS_SHARE", "0/1").split("/"))
-    every = [each for each in mutants() if os.environ.get("PAWL_MUTANTS_ONLY", "") in each.name]
+    only = json.loads(os.environ["PAWL_MUTANTS_ONLY"])
+    every = [each for each in mutants() if not only or any(part in each.name for part in only)]
     every = every[share::shares]
     guarded = {code_now(each) for each in every}
     calls: dict[pytest.Item, tuple[float, set[CodeType]]] = {}

@@ -56,7 +56,9 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         epilog="example: python -m tests.governance.proof.mutants --only rules:check_may",
     )
-    told.add_argument("--only", default="", help="mutants with this in their name")
+    told.add_argument(
+        "--only", nargs="*", default=[], metavar="PART", help="mutants with one of these in their name"
+    )
     told.add_argument("--histories", type=int, default=60, help="random histories that the rest must survive")
     return told.parse_args()
 
@@ -67,7 +69,7 @@ def without_line(name: str) -> str:
     return f"{module}:{function}:{what}"
 
 
-def _by_tests(home: Path, only: str) -> tuple[int, list[str]]:
+def _by_tests(home: Path, only: list[str]) -> tuple[int, list[str]]:
     """How many mutants there are, and which of them no test of the core notices."""
     folder = REPO / "tests" / "governance"
     files = sorted(path for part in (".", "audit", "desk") for path in folder.glob(f"{part}/test_*.py"))
@@ -81,11 +83,15 @@ def _by_tests(home: Path, only: str) -> tuple[int, list[str]]:
     return sum(count for count, _ in told), [name for _, alive in told for name in alive]
 
 
-def _share(home: Path, share: str, only: str, wanted: list[str]) -> subprocess.Popen[bytes]:
+def _share(home: Path, share: str, only: list[str], wanted: list[str]) -> subprocess.Popen[bytes]:
     """A process that runs these tests against its share of the mutants, and tells in `alive.json` what lives."""
     home.mkdir()
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "tests.governance.proof.break_each"]
-    told = {"PAWL_MUTANTS": str(home / "alive.json"), "PAWL_MUTANTS_ONLY": only, "PAWL_MUTANTS_SHARE": share}
+    told = {
+        "PAWL_MUTANTS": str(home / "alive.json"),
+        "PAWL_MUTANTS_ONLY": json.dumps(only),
+        "PAWL_MUTANTS_SHARE": share,
+    }
     return subprocess.Popen(
         [*command, f"--basetemp={home}/t", *wanted],
         cwd=REPO,

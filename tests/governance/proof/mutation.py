@@ -9,33 +9,17 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import cast
+from typing import Any, cast
 
-GUARDED = (
-    "governance.rules",
-    "governance.subjects",
-    "governance.against_log",
-    "governance.lineage",
-    "governance.roster",
-    "governance.actions.base",
-    "governance.actions.moves",
-    "governance.actions.proposing",
-    "governance.actions.reviewing",
-    "governance.actions.promoting",
-    "governance.actions.reverting",
-    "governance.actions.holding",
-    "governance.actions.endings",
-    "governance.actions.stopping",
-    "governance.actions.emergencies",
-    "governance.actions.upkeep",
-    "governance.actions.people",
-)
+from tests.governance.core import closure
+
 LOOSER: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -47,7 +31,10 @@ Break = Callable[[ast.AST], None]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One broken guard: `name` is module:function:line:what and stays the same while the source does."""
+    """One broken guard: `name` is module:function:line:what and stays the same while the source does.
+
+    `function` is a function of the module, or `Class.method`.
+    """
 
     name: str
     module: str
@@ -56,8 +43,8 @@ class Mutant:
 
 
 def mutants() -> list[Mutant]:
-    """Every mutant of the guarded modules, in the order of their source."""
-    return [mutant for module in GUARDED for mutant in _of_module(module)]
+    """Every mutant of the trusted core, in the order of its modules' names and of their source."""
+    return [mutant for module in sorted(closure()) for mutant in _of_module(module)]
 
 
 @contextmanager
@@ -78,23 +65,41 @@ def code_now(mutant: Mutant) -> CodeType:
 
 
 def _function_of(mutant: Mutant) -> FunctionType:
-    return cast(FunctionType, inspect.unwrap(getattr(import_module(mutant.module), mutant.function)))
+    found: Any = import_module(mutant.module)
+    for part in mutant.function.split("."):
+        found = inspect.getattr_static(found, part)
+    match found:
+        case property(fget=inner) | classmethod(__func__=inner) | staticmethod(__func__=inner):
+            found = inner
+    return cast(FunctionType, inspect.unwrap(found))
 
 
 def _of_module(module: str) -> Iterator[Mutant]:
     path = Path(str(import_module(module).__file__))
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for place, function in enumerate(tree.body):
-        if isinstance(function, ast.FunctionDef):
-            for line, what, changed in _changes(function):
-                body = [*tree.body[:place], changed, *tree.body[place + 1 :]]
-                code = compile(ast.Module(body, []), str(path), "exec", dont_inherit=True)
-                name = f"{module}:{function.name}:{line}:{what}"
-                yield Mutant(name, module, function.name, _code_of(code, function.name))
+    tree, named = ast.parse(path.read_text(encoding="utf-8")), Counter[str]()
+    owners: list[ast.Module | ast.ClassDef] = [
+        tree,
+        *(each for each in tree.body if isinstance(each, ast.ClassDef)),
+    ]
+    for owner in owners:
+        names = [owner.name] if isinstance(owner, ast.ClassDef) else []
+        for place, function in enumerate(owner.body):
+            if isinstance(function, ast.FunctionDef):
+                for line, what, changed in _changes(function):
+                    owner.body[place] = changed
+                    code = compile(tree, str(path), "exec", dont_inherit=True)
+                    owner.body[place] = function
+                    where = ".".join([*names, function.name])
+                    name = f"{module}:{where}:{line}:{what}"
+                    named[name] += 1
+                    again = f" ({named[name]})" if named[name] > 1 else ""
+                    yield Mutant(name + again, module, where, _code_of(code, where))
 
 
-def _code_of(module: CodeType, function: str) -> CodeType:
-    return next(each for each in module.co_consts if isinstance(each, CodeType) and each.co_name == function)
+def _code_of(code: CodeType, function: str) -> CodeType:
+    for part in function.split("."):
+        code = next(each for each in code.co_consts if isinstance(each, CodeType) and each.co_name == part)
+    return code
 
 
 def _changes(function: ast.FunctionDef) -> Iterator[tuple[int, str, ast.FunctionDef]]:
