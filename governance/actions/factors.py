@@ -76,7 +76,7 @@ def use_code(*, person: Person, code: str, by: Actor) -> None:
     given = bare(code)
     if not given:
         raise NotAllowed("Type a code of your authenticator, or one of your recovery codes.")
-    if given.isascii() and given.isdigit():
+    if given.isdigit():
         _use_time_code(person, given)
         note_factor("factor.use", person, by, {"kind": AUTHENTICATOR})
         return

@@ -156,9 +156,9 @@ def install_pointer(*, key: str, digest: str, reason: str, by: Actor) -> Pointer
     check_may_install(by)
     task = task_of(key)
     pointer = Pointer.objects.filter(key=key).first()
-    if pointer and PointerMove.objects.filter(key=key, generation=0, digest=digest).exists():
-        return pointer
-    if pointer:
+    if pointer is not None:
+        if PointerMove.objects.filter(key=key, generation=0, digest=digest).exists():
+            return pointer
         raise BadInput(f"{key} is in force already; changing it takes a proposal.")
     _check_known(key, digest, task)
     carry_out(Move(key, PointerMove.Kind.INSTALL, "", digest, reason), by, {})

@@ -21,7 +21,16 @@ from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Pointer, PointerMove, Release, Version
 from governance.pointers import evaluator_in_force, live_release
 from governance.policy import policy_in_force
-from tests.governance.cast import BETTER, BOLDER, SEED, World, make_adapter, make_harness, make_release
+from tests.governance.cast import (
+    BETTER,
+    BOLDER,
+    SEED,
+    World,
+    make_adapter,
+    make_harness,
+    make_release,
+    promoted,
+)
 
 pytestmark = pytest.mark.one_database
 
@@ -40,6 +49,10 @@ def test_a_changed_task_needs_another_id(world: World) -> None:
         install_task(spec={"id": "digits"}, spec_digest="1" * 64, by=SETUP)
 
 
+def test_a_tasks_id_may_have_64_characters(world: World) -> None:
+    assert install_task(spec={"id": "x" * 64}, spec_digest="1" * 64, by=SETUP).slug == "x" * 64
+
+
 @pytest.mark.parametrize("slug", ["", "Upper", "a b", "a/b", "x" * 65])
 def test_a_task_has_a_plain_id(world: World, slug: str) -> None:
     with pytest.raises(BadInput, match="task's id"):
@@ -47,10 +60,11 @@ def test_a_task_has_a_plain_id(world: World, slug: str) -> None:
 
 
 def test_a_pointer_in_force_is_not_installed_over(world: World) -> None:
-    other = make_release(world.task, BETTER)
-    with pytest.raises(BadInput, match="takes a proposal"):
-        install_pointer(key="release:digits", digest=other.digest, reason="Mine.", by=SETUP)
-    assert live_release(world.task) == world.seed
+    live = promoted(world).target
+    for digest in (make_release(world.task, BOLDER).digest, world.evaluator.digest, live):
+        with pytest.raises(BadInput, match="takes a proposal"):
+            install_pointer(key="release:digits", digest=digest, reason="Mine.", by=SETUP)
+    assert live_release(world.task).digest == live
 
 
 def test_the_loop_installs_no_pointer(world: World) -> None:
@@ -90,6 +104,7 @@ def test_a_list_of_files_that_is_none_is_refused(world: World, files: object) ->
     ("change", "sentence"),
     [
         ({"digest": "short"}, "not a SHA-256 digest"),
+        ({"digest": "A" * 64}, "not a SHA-256 digest"),
         ({"kind": "poem"}, "no kind of version"),
         ({"task": None}, "belongs to a task"),
         ({"kind": "policy", "task": None}, "digest is that of its TOML text"),
@@ -105,6 +120,12 @@ def test_a_version_that_does_not_fit_is_refused(world: World, change: dict[str, 
     }
     with pytest.raises(BadInput, match=sentence):
         register_version(**(known | change))
+
+
+def test_one_digest_may_be_that_of_two_kinds(world: World) -> None:
+    same: dict[str, Any] = {"digest": "1" * 64, "task": world.task, "manifest": {}, "by": LOOP}
+    adapter = register_version(kind="adapter", **same)
+    assert register_version(kind="harness", **same) != adapter == register_version(kind="adapter", **same)
 
 
 def test_an_evaluators_digest_is_that_of_its_manifest(world: World) -> None:
@@ -130,6 +151,7 @@ def test_a_release_needs_parts_of_its_own_task_and_a_whole_binding(world: World)
         dataclasses.replace(good, task=other),
         dataclasses.replace(good, harness=make_adapter(world.task)),
         dataclasses.replace(good, adapter=harness),
+        dataclasses.replace(good, adapter=make_adapter(other)),
     ):
         with pytest.raises(BadInput):
             register_release(draft=bad, by=LOOP)

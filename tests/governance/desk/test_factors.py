@@ -235,6 +235,16 @@ def test_nobody_touches_the_factors_of_somebody_else(world: World) -> None:
         add_authenticator(person=rita, secret=secret, code="1", by=rita.actor("session"))
 
 
+def test_nobody_proves_themselves_with_the_codes_of_somebody_else(world: World) -> None:
+    rita, ravi = world.cast.rita, world.cast.ravi
+    give_authenticator(rita)
+    theirs = give_authenticator(ravi)
+    with pytest.raises(NotAllowed, match="none of your recovery codes"):
+        use_code(person=rita, code=theirs[0], by=rita.actor("session"))
+    use_code(person=rita, code=code_of(rita), by=rita.actor("session"))
+    use_code(person=ravi, code=code_of(ravi), by=ravi.actor("session"))
+
+
 def test_a_secret_of_another_key_is_said_to_be_unreadable_and_a_fallback_key_reads_it(
     rita: Person, settings: Settings
 ) -> None:
