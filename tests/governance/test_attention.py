@@ -181,6 +181,16 @@ def test_where_nothing_was_measured_the_page_says_so(world: World) -> None:
     assert page.count(">not measured<") == 5
 
 
+def test_who_takes_a_mark_back_takes_no_other(world: World) -> None:
+    marks = {("rita", "file", "1" * 64), ("rita", "evidence", "1" * 64), ("rita", "file", "2" * 64)}
+    marks |= {("ravi", "file", "1" * 64)}
+    for name, kind, digest in sorted(marks):
+        mark_seen(kind=kind, digest=digest, seen=True, by=world.cast.act(name))
+    mark_seen(kind="file", digest="1" * 64, seen=False, by=world.cast.act("rita"))
+    left = {(str(mark.person), mark.kind, mark.digest) for mark in Seen.objects.all()}
+    assert left == marks - {("rita", "file", "1" * 64)}
+
+
 def test_marks_and_failures_have_names_for_the_reading_room(world: World) -> None:
     mark_seen(kind="file", digest="ab" * 32, seen=True, by=world.cast.act("rita"))
     assert str(Seen.objects.get()) == "file abababababab seen by rita"

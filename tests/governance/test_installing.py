@@ -16,7 +16,7 @@ from governance.actions import (
     register_version,
 )
 from governance.actors import LOOP, SETUP
-from governance.digests import entries_digest, file_list, sha256_hex
+from governance.digests import entries_digest, file_list, json_digest, sha256_hex
 from governance.errors import BadInput, NotAllowed
 from governance.models import AuditEntry, Pointer, PointerMove, Release, Version
 from governance.pointers import evaluator_in_force, live_release
@@ -24,8 +24,10 @@ from governance.policy import policy_in_force
 from tests.governance.cast import (
     BETTER,
     BOLDER,
+    FAIRER,
     SEED,
     World,
+    evaluator_manifest,
     make_adapter,
     make_harness,
     make_release,
@@ -74,9 +76,18 @@ def test_the_loop_installs_no_pointer(world: World) -> None:
 
 def test_a_pointer_points_to_something_registered(world: World) -> None:
     task = install_task(spec={"id": "other"}, spec_digest="1" * 64, by=SETUP)
-    for key in ("release:other", "evaluator:other"):
+    harness, theirs = make_release(task, SEED).harness, evaluator_manifest(FAIRER)
+    register_version(kind="evaluator", digest=json_digest(theirs), task=task, manifest=theirs, by=SETUP)
+    for key, digest in (
+        ("release:other", "0" * 64),
+        ("release:other", world.seed.digest),
+        ("release:other", harness.digest),
+        ("evaluator:other", "0" * 64),
+        ("evaluator:other", world.evaluator.digest),
+        ("evaluator:other", harness.digest),
+    ):
         with pytest.raises(BadInput, match="is no registered"):
-            install_pointer(key=key, digest="0" * 64, reason="First.", by=SETUP)
+            install_pointer(key=key, digest=digest, reason="First.", by=SETUP)
     with pytest.raises(BadInput, match="no live release"):
         live_release(task)
     with pytest.raises(BadInput, match="no evaluator in force"):
@@ -103,7 +114,7 @@ def test_a_list_of_files_that_is_none_is_refused(world: World, files: object) ->
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"digest": "short"}, "not a SHA-256 digest"),
+        ({"digest": "abc"}, "not a SHA-256 digest"),
         ({"digest": "A" * 64}, "not a SHA-256 digest"),
         ({"kind": "poem"}, "no kind of version"),
         ({"task": None}, "belongs to a task"),
@@ -139,6 +150,9 @@ def test_a_policys_digest_is_that_of_its_text(world: World) -> None:
     _, version = policy_in_force()
     with pytest.raises(BadInput, match="digest is that of its TOML text"):
         register_version(kind="policy", digest="0" * 64, task=None, manifest=version.manifest, by=LOOP)
+    with pytest.raises(BadInput, match="digest is that of its TOML text"):
+        renamed = {**version.manifest, "name": "lax"}
+        register_version(kind="policy", digest=version.digest, task=None, manifest=renamed, by=LOOP)
 
 
 def test_a_release_needs_parts_of_its_own_task_and_a_whole_binding(world: World) -> None:

@@ -244,10 +244,30 @@ def test_nobody_touches_the_passkeys_of_somebody_else(world: World) -> None:
     device = SoftwarePasskey()
     add(world.cast.rita, device)
     credential, by = Passkey.objects.get().credential_id, world.cast.act("ravi")
-    with pytest.raises(NotAllowed, match="their own"):
-        remove_passkey(person=world.cast.rita, credential=credential, by=by)
+    asked, mine = new_question(SITE), SoftwarePasskey()
+    for act in (
+        lambda: remove_passkey(person=world.cast.rita, credential=credential, by=by),
+        lambda: use_passkey(person=world.cast.rita, answer=device.use(asked), question=asked, by=by),
+        lambda: add_passkey(
+            person=world.cast.rita, name="Mine", answer=mine.create(asked), question=asked, by=by
+        ),
+    ):
+        with pytest.raises(NotAllowed, match="their own"):
+            act()
+    with pytest.raises(NotAllowed, match="none of yours"):
+        use(world.cast.ravi, device)
     with pytest.raises(BadInput, match="no such passkey"):
         remove_passkey(person=world.cast.ravi, credential=credential, by=by)
+
+
+def test_of_two_passkeys_one_is_removed(rita: Person) -> None:
+    for device in (first := SoftwarePasskey(), second := SoftwarePasskey()):
+        add(rita, device)
+    known = Passkey.objects.order_by("pk")[0]
+    remove_passkey(person=rita, credential=known.credential_id, by=rita.actor("session"))
+    use(rita, second)
+    with pytest.raises(NotAllowed, match="none of yours"):
+        use(rita, first)
 
 
 def test_a_passkey_put_in_behind_the_log_is_found(rita: Person) -> None:
