@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from governance.actions import mark_seen, review
 from governance.actors import LOOP
-from governance.attention import attention_of, file_marks
+from governance.attention import attention_of, file_marks, reading_began
 from governance.desk.evidence import cards
 from governance.desk.habits import habits
 from governance.errors import NotAllowed
@@ -85,6 +85,11 @@ def test_the_time_runs_from_the_first_reading_of_this_subject(world: World) -> N
     later = timezone.now() + timedelta(minutes=5)
     found = attention_of(proposal, world.cast.rita, world.cast.act("rita"), later)
     assert found.dwell_s is not None and 299 < found.dwell_s < 330
+    assert reading_began(proposal, world.cast.ravi) is None
+    assert (
+        reading_began(Proposal(ref="another", subject_digest=proposal.subject_digest), world.cast.rita)
+        is None
+    )
     proposal.subject_digest = "0" * 64
     assert attention_of(proposal, world.cast.rita, world.cast.act("rita"), later).dwell_s is None
 
