@@ -40,7 +40,7 @@ def begin_attempt(limits: Sequence[Limit]) -> list[int]:
     Attempt.objects.filter(failed_at__lte=now - WINDOW).delete()
     made = [Attempt.objects.create(key=limit.key, failed_at=now).pk for limit in limits]
     for limit, own in zip(limits, made, strict=True):
-        others = Attempt.objects.filter(key=limit.key, failed_at__gt=now - WINDOW).exclude(pk=own)
+        others = Attempt.objects.filter(key=limit.key).exclude(pk=own)
         failures = list(others.order_by("-failed_at").values_list("failed_at", flat=True)[: limit.most])
         if len(failures) == limit.most:
             Attempt.objects.filter(pk__in=made).delete()

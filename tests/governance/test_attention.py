@@ -85,7 +85,10 @@ def test_the_time_runs_from_the_first_reading_of_this_subject(world: World) -> N
     later = timezone.now() + timedelta(minutes=5)
     found = attention_of(proposal, world.cast.rita, world.cast.act("rita"), later)
     assert found.dwell_s is not None and 299 < found.dwell_s < 330
+    say(world, "ravi", proposal)
     assert reading_began(proposal, world.cast.ravi) is None
+    mark(as_person(world, "ravi"), proposal, "0")
+    assert attention_of(proposal, world.cast.rita, world.cast.act("rita"), later).files_viewed == 0
     assert (
         reading_began(Proposal(ref="another", subject_digest=proposal.subject_digest), world.cast.rita)
         is None

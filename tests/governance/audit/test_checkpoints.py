@@ -13,6 +13,8 @@ from django.utils import timezone
 from governance.actors import LOOP
 from governance.assurance.verify import live_differences
 from governance.audit.checkpoints import (
+    HEARTBEAT,
+    SIGN_EVERY,
     check_ready,
     get_signer,
     init_signer,
@@ -147,6 +149,18 @@ def test_upkeep_signs_what_is_new_and_beats_once_a_silent_day(db: None, signer_h
     beat = tick(now + timedelta(days=1, minutes=1))
     assert beat is not None and beat.size == 4
     assert AuditEntry.objects.latest("seq").action == "audit.heartbeat"
+
+
+def test_upkeep_signs_and_beats_from_the_very_moment_on_when_it_is_due(db: None, signer_home: Path) -> None:
+    append()
+    signed, least = tick(timezone.now()), timedelta(microseconds=1)
+    assert signed is not None
+    append()
+    assert tick(signed.time + SIGN_EVERY - least) is None
+    assert tick(signed.time + SIGN_EVERY) is not None
+    newest = AuditEntry.objects.latest("seq")
+    assert tick(newest.time + HEARTBEAT - least) is None
+    assert tick(newest.time + HEARTBEAT) is not None
 
 
 def test_the_live_check_names_every_difference(db: None, signer_home: Path) -> None:

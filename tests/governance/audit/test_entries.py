@@ -20,6 +20,7 @@ def test_an_entry_of_the_right_form_has_no_problem() -> None:
     ("change", "sentence"),
     [
         ({"v": 2}, "version"),
+        ({"v": True}, "version"),
         ({"seq": "0"}, "number"),
         ({"reason": {"a": 1}}, "reason is not text"),
         ({"actor": 3}, "actor does not have exactly"),

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.audit.ed25519 import ORDER, PRIME, verify_ed25519
+from governance.audit.ed25519 import ORDER, PRIME, _decode_point, verify_ed25519
 from governance.audit.notes import (
     NoteError,
     TreeHead,
@@ -166,6 +166,7 @@ def test_malleable_and_malformed_signatures_are_refused() -> None:
     assert not verify_ed25519((PRIME + 1).to_bytes(32, "little"), b"m", signature)
     assert not verify_ed25519((1 | 1 << 255).to_bytes(32, "little"), b"m", signature)
     assert not verify_ed25519((2).to_bytes(32, "little"), b"m", signature)
+    assert _decode_point((2).to_bytes(32, "little")) is None
 
 
 def _library_says(public: bytes, message: bytes, signature: bytes) -> bool:

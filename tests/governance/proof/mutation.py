@@ -53,6 +53,8 @@ def broken(mutant: Mutant) -> Iterator[None]:
     function = _function_of(mutant)
     whole = function.__code__
     function.__code__ = mutant.code
+    if hasattr(known := _attribute(mutant), "cache_clear"):
+        known.cache_clear()
     try:
         yield
     finally:
@@ -64,10 +66,15 @@ def code_now(mutant: Mutant) -> CodeType:
     return _function_of(mutant).__code__
 
 
-def _function_of(mutant: Mutant) -> FunctionType:
+def _attribute(mutant: Mutant) -> Any:
     found: Any = import_module(mutant.module)
     for part in mutant.function.split("."):
         found = inspect.getattr_static(found, part)
+    return found
+
+
+def _function_of(mutant: Mutant) -> FunctionType:
+    found = _attribute(mutant)
     match found:
         case property(fget=inner) | classmethod(__func__=inner) | staticmethod(__func__=inner):
             found = inner
