@@ -75,7 +75,9 @@ def without_line(name: str) -> str:
 def _by_tests(home: Path, only: list[str]) -> tuple[int, list[str]]:
     """How many mutants there are, and which of them no test of the core notices."""
     folder = REPO / "tests" / "governance"
-    files = sorted(path for part in (".", "audit", "desk") for path in folder.glob(f"{part}/test_*.py"))
+    files = sorted(
+        path for part in (".", "audit", "assurance", "desk") for path in folder.glob(f"{part}/test_*.py")
+    )
     wanted = [str(path) for path in files if path.name not in SLOW]
     shares = os.cpu_count() or 1
     running = [_share(home / str(share), f"{share}/{shares}", only, wanted) for share in range(shares)]
