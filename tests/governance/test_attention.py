@@ -156,6 +156,13 @@ def test_a_diff_that_cannot_be_read_is_not_counted(world: World) -> None:
     assert file_marks(drafted(world)) == set()
 
 
+def test_a_mark_of_another_kind_is_none_of_a_file(world: World) -> None:
+    proposal, rita = ready(world), world.cast.act("rita")
+    for digest in file_marks(proposal) or ():
+        mark_seen(kind="evidence", digest=digest, seen=True, by=rita)
+    assert attention_of(proposal, world.cast.rita, rita, timezone.now()).files_viewed == 0
+
+
 def test_only_people_mark(world: World) -> None:
     with pytest.raises(NotAllowed, match="Only a person"):
         mark_seen(kind="file", digest="0" * 64, seen=True, by=LOOP)

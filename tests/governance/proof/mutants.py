@@ -22,6 +22,7 @@ HARMLESS = {
     "governance.actions.base:lapse_all:found without status__in=OPEN": "`lapse` asks again, of each one that is found",
     "governance.actions.reverting:revert:not asked: task is None": "the key of a release names a task that is known",
     "governance.attention:reading_began:found without object_type='proposal'": "a ref is of one type alone",
+    "governance.audit.canonical:_number:the bound of value < 0": "zero was answered before",
     "governance.audit.ed25519:verify_ed25519:not asked: len(public_key) != 32": "all its bytes make the challenge",
     "governance.audit.ed25519:verify_ed25519:the bound of scalar >= ORDER": "nobody finds a signature with this scalar",
     "governance.lineage:ancestry:all, not only if pk is not None": "no row has the key None",
