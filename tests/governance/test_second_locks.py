@@ -25,6 +25,8 @@ from governance.models import Halt, Hold, Person, Pointer, Proposal, Review
 from governance.transitions import Status
 from tests.governance.cast import BOLDER, REASON, World, approved, draft_of, ready, say
 
+pytestmark = pytest.mark.one_database
+
 
 def test_who_asks_to_end_a_stop_that_somebody_asked_to_end_meanwhile_looks_again(world: World) -> None:
     stop(scope="", reason=REASON, by=world.cast.act("rita"))
