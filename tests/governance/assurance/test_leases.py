@@ -23,6 +23,7 @@ from governance.audit.lease import (
     LEASE,
     LoggedMove,
     ServingLease,
+    lease_of,
     lease_text,
     open_lease,
     parse_lease,
@@ -246,6 +247,17 @@ def test_the_signer_leases_what_its_own_log_made_live_and_nothing_else(world: Wo
         stranger.sign_lease(odd, NONCE, now + half)
     with pytest.raises(SigningRefused, match="no known key"):
         stranger.sign_lease(move, NONCE, now + half)
+
+
+def test_a_lease_ends_after_now_and_thirty_seconds_later_at_the_latest(world: World) -> None:
+    make_checkpoint()
+    move, keys, now = logged(), [get_signer().key()], timezone.now()
+    least = timedelta(microseconds=1)
+    for ends in (now, now + LEASE + least):
+        with pytest.raises(NoteError, match="not in the past"):
+            lease_of(move, keys, NONCE, ends, now)
+    for ends in (now + least, now + LEASE):
+        assert lease_of(move, keys, NONCE, ends, now).not_after == ends
 
 
 def test_while_a_key_is_changed_a_lease_carries_both_signatures(world: World) -> None:
