@@ -250,21 +250,21 @@ def change_role(world: World, name: str, role: str, act: Literal["grant", "revok
     proposal = submit_roles(
         changes=[RoleChange(person.ref, role, act)], summary="They asked.", by=world.cast.act("operator")
     )
+    return put_in_force(world, proposal)
+
+
+def change_policy(world: World, text: str) -> Proposal:
+    """Proposed by the operator, approved by both owners, cooled off and put in force."""
+    return put_in_force(world, submit_policy(text=text, summary="", by=world.cast.act("operator")))
+
+
+def put_in_force(world: World, proposal: Proposal) -> Proposal:
+    """What owners decide: approved by both, cooled off and promoted by the operator."""
     for owner in ("olga", "otto"):
         say(world, owner, proposal)
     age(proposal, hours=25)
     promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     proposal.refresh_from_db()
-    return proposal
-
-
-def put_in_force(world: World, text: str) -> Proposal:
-    """A policy proposed by the operator, approved by both owners, cooled off and put in force."""
-    proposal = submit_policy(text=text, summary="", by=world.cast.act("operator"))
-    for owner in ("olga", "otto"):
-        say(world, owner, proposal)
-    age(proposal, hours=25)
-    promote(proposal=proposal, reason=REASON, by=world.cast.act("operator"))
     return proposal
 
 

@@ -158,7 +158,9 @@ def test_a_diff_that_cannot_be_read_is_not_counted(world: World) -> None:
 
 def test_a_mark_of_another_kind_is_none_of_a_file(world: World) -> None:
     proposal, rita = ready(world), world.cast.act("rita")
-    for digest in file_marks(proposal) or ():
+    marks = file_marks(proposal)
+    assert marks
+    for digest in marks:
         mark_seen(kind="evidence", digest=digest, seen=True, by=rita)
     assert attention_of(proposal, world.cast.rita, rita, timezone.now()).files_viewed == 0
 

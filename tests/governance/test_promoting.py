@@ -42,6 +42,7 @@ from tests.governance.cast import (
     World,
     age,
     approved,
+    change_policy,
     change_role,
     drafted,
     evaluator_manifest,
@@ -256,14 +257,15 @@ def test_whoever_proposes_an_evaluator_does_not_approve_it(world: World) -> None
 
 def test_a_policy_is_judged_by_the_old_rules_and_makes_everything_open_stale(world: World) -> None:
     open_release = ready(world)
-    proposal = put_in_force(world, NEW_POLICY)
-    assert proposal.lane == "policy"
+    proposal = submit_policy(text=NEW_POLICY, summary="", by=world.cast.act("operator"))
+    assert (proposal.status, proposal.lane) == ("ready", "policy")
+    put_in_force(world, proposal)
     open_release.refresh_from_db()
     assert open_release.status_reason == "The policy in force moved: Policy strict 5."
 
 
 def test_what_goes_live_supersedes_nothing_that_is_in_force_elsewhere(world: World) -> None:
-    policy = put_in_force(world, NEW_POLICY)
+    policy = change_policy(world, NEW_POLICY)
     promoted(world)
     policy.refresh_from_db()
     assert policy.status == "promoted"
@@ -370,7 +372,7 @@ def test_an_evaluator_without_the_live_release_scored_by_both_is_never_decided(w
 
 
 def test_a_policy_that_owners_approved_lets_small_changes_go_live_without_a_person(world: World) -> None:
-    put_in_force(world, NEW_POLICY.replace("approvals = 1", "approvals = 0", 1))
+    change_policy(world, NEW_POLICY.replace("approvals = 1", "approvals = 0", 1))
     other = {**SEED, "settings.toml": ("file", b"votes = 5\n")}
     inside, outside, later = ready(world), ready(world, BOLDER), ready(world, other)
     assert (inside.status, outside.status, later.status) == ("approved", "ready", "approved")

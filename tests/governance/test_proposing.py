@@ -36,6 +36,7 @@ from tests.governance.cast import (
     SEED,
     World,
     approved,
+    change_policy,
     draft_of,
     drafted,
     evaluator_manifest,
@@ -44,7 +45,6 @@ from tests.governance.cast import (
     make_harness,
     make_release,
     promoted,
-    put_in_force,
     ready,
     verifying,
 )
@@ -162,7 +162,7 @@ def test_a_passed_verification_without_evidence_has_failed(world: World) -> None
 
 
 def test_where_the_policy_asks_for_no_evidence_some_must_be_there_all_the_same(world: World) -> None:
-    put_in_force(world, bundled_text().replace('evidence = ["comparison"]', "evidence = []"))
+    change_policy(world, bundled_text().replace('evidence = ["comparison"]', "evidence = []"))
     proposal = finish_verification(
         proposal=verifying(world), passed=True, reason="fine", evidence=[], by=VERIFIER
     )

@@ -33,7 +33,7 @@ def steps(home: Path) -> int:
 
 def wait_until_dead(pids: list[int]) -> None:
     """A trainer must not outlive its worker."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 10
     while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline, f"the trainer {left} outlived its worker"
 

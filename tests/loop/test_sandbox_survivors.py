@@ -47,7 +47,7 @@ def processes_with(marker: str, program: str = "") -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -69,7 +69,7 @@ def test_kill_9_of_the_caller_leaves_no_survivor(backend: str, tmp_path: Path) -
     caller = subprocess.Popen(
         [sys.executable, "-c", CALLER, str(REPO), str(tmp_path), backend, "-"], stdout=subprocess.PIPE
     )
-    assert wait_until(lambda: bool(processes_with(marker)))
+    assert wait_until(lambda: bool(processes_with(marker)), 30)
     caller.send_signal(signal.SIGKILL)
     caller.communicate()
     assert wait_until(lambda: not processes_with(marker))
@@ -111,7 +111,7 @@ def test_kill_9_of_the_supervisor_leaves_no_survivor_and_is_an_outage(backend: s
     spec = SandboxSpec((get_backend(backend).python, "-I", PROGRAM), (Mount(tmp_path, "/harness"),), ())
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(get_backend(backend).run, spec, tmp_path)
-        assert wait_until(lambda: bool(processes_with(marker)))
+        assert wait_until(lambda: bool(processes_with(marker)), 30)
         os.kill(supervisor_of(processes_with(marker)[0]), signal.SIGKILL)
         with pytest.raises(SandboxError, match="supervisor failed"):
             running.result(10)

@@ -62,6 +62,14 @@ def send(client: Client, proposal: Proposal, act: str, **changed: str) -> tuple[
     return answer.status_code, answer.content.decode()
 
 
+def test_a_page_leads_to_deciding_only_where_something_is_left_to_decide(scene: Scene, log_in: LogIn) -> None:
+    rita, proposal = log_in("rita"), scene.waiting
+    link = 'href="#decide"'
+    assert link in rita.get(f"/proposals/{proposal.ref}/").content.decode()
+    assert send(rita, proposal, "reject")[0] == 302
+    assert link not in rita.get(f"/proposals/{proposal.ref}/").content.decode()
+
+
 def section(html: str, heading: str) -> str:
     """The part of a page between one h2 heading and the next section."""
     return html.split(f"<h2>{heading}", 1)[1].split("</section>", 1)[0]

@@ -50,15 +50,15 @@ def mutants() -> list[Mutant]:
 @contextmanager
 def broken(mutant: Mutant) -> Iterator[None]:
     """Break the guard while the block runs, wherever the function was imported to."""
-    function = _function_of(mutant)
+    function, forget = _function_of(mutant), getattr(_attribute(mutant), "cache_clear", lambda: None)
     whole = function.__code__
     function.__code__ = mutant.code
-    if hasattr(known := _attribute(mutant), "cache_clear"):
-        known.cache_clear()
+    forget()
     try:
         yield
     finally:
         function.__code__ = whole
+        forget()
 
 
 def code_now(mutant: Mutant) -> CodeType:
@@ -84,23 +84,31 @@ def _function_of(mutant: Mutant) -> FunctionType:
 def _of_module(module: str) -> Iterator[Mutant]:
     path = Path(str(import_module(module).__file__))
     tree, named = ast.parse(path.read_text(encoding="utf-8")), Counter[str]()
-    owners: list[ast.Module | ast.ClassDef] = [
-        tree,
-        *(each for each in tree.body if isinstance(each, ast.ClassDef)),
+    for body, place, where in _functions(tree):
+        whole = body[place]
+        assert isinstance(whole, ast.FunctionDef)
+        for line, what, changed in _changes(whole):
+            body[place] = changed
+            code = compile(tree, str(path), "exec", dont_inherit=True)
+            body[place] = whole
+            name = f"{module}:{where}:{line}:{what}"
+            named[name] += 1
+            again = f" ({named[name]})" if named[name] > 1 else ""
+            yield Mutant(name + again, module, where, _code_of(code, where))
+
+
+def _functions(tree: ast.Module) -> list[tuple[list[ast.stmt], int, str]]:
+    """(the body that it stands in, its place there, its name) of every function and every method of a class."""
+    bodies = [
+        ("", tree.body),
+        *((f"{each.name}.", each.body) for each in tree.body if isinstance(each, ast.ClassDef)),
     ]
-    for owner in owners:
-        names = [owner.name] if isinstance(owner, ast.ClassDef) else []
-        for place, function in enumerate(owner.body):
-            if isinstance(function, ast.FunctionDef):
-                for line, what, changed in _changes(function):
-                    owner.body[place] = changed
-                    code = compile(tree, str(path), "exec", dont_inherit=True)
-                    owner.body[place] = function
-                    where = ".".join([*names, function.name])
-                    name = f"{module}:{where}:{line}:{what}"
-                    named[name] += 1
-                    again = f" ({named[name]})" if named[name] > 1 else ""
-                    yield Mutant(name + again, module, where, _code_of(code, where))
+    return [
+        (body, place, owner + each.name)
+        for owner, body in bodies
+        for place, each in enumerate(body)
+        if isinstance(each, ast.FunctionDef)
+    ]
 
 
 def _code_of(code: CodeType, function: str) -> CodeType:
